@@ -1,0 +1,116 @@
+"""What each kind's ``build()`` returns. Structural: nothing here is inherited, and nothing is isinstance-checked.
+
+Shapes: T tokens in the stream, N sequences, H heads, D head dim, C hidden size, V vocabulary, M masked tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from neobert.batch import Batch, SequenceLayout
+
+
+@frozen(eq=False)
+class LossOutput:
+    """What a loss returns: a sum, and what to divide it by. Only the core divides."""
+
+    total: Tensor
+    """The loss summed over ``count`` items: a scalar with a gradient."""
+    count: Tensor
+    """How many items (masked tokens, pairs) the sum is over: a scalar."""
+    metrics: Mapping[str, Tensor] = field(factory=dict)
+    """Detached scalars, summed over the batch; logged as ``train/NAME`` after division by the count."""
+
+
+class AttentionBackend(Protocol):
+    """Attention over a token stream in which a token sees only its own sequence."""
+
+    def __call__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        layout: SequenceLayout,
+        *,
+        scale: float,
+        window: int | None = None,
+        dropout_p: float = 0.0,
+    ) -> Tensor:
+        """q, k (already rotated) and v (T, H, D) -> (T, H, D).
+
+        ``window`` is the number of tokens seen on each side; None sees the whole sequence.
+        """
+        ...
+
+
+class Encoder(Protocol):
+    """An ``nn.Module`` from a token stream to hidden states."""
+
+    hidden_size: int
+    vocab_size: int
+    input_embedding: nn.Embedding
+    """For a head to tie to."""
+    blocks: nn.ModuleList
+    """The repeated blocks: what is compiled, checkpointed and sharded."""
+
+    def __call__(self, input_ids: Tensor, layout: SequenceLayout, keep: Tensor | None = None) -> Tensor:
+        """input_ids (T,) -> hidden (T, C), or (M, C) when ``keep`` (M,) names the only positions wanted.
+
+        ``keep`` may come in any order; the rows come out in that order.
+        An optional method ``export() -> (config, tensors)`` maps the weights to a native architecture.
+        """
+        ...
+
+
+class Collator(Protocol):
+    """Examples to a batch, purely: the same examples and rng give the same batch."""
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> Batch:
+        """Examples are mappings with ``input_ids``, special tokens and cutting already done; no padding is added."""
+        ...
+
+
+class Loss(Protocol):
+    """An ``nn.Module`` that may own a head, and never registers the encoder as its own submodule.
+
+    One with a vocabulary head also has ``logits(encoder, hidden_MC) -> (M, V)`` and
+    ``head_state() -> {"weight": (V, C), "bias": (V,) or absent}``.
+    """
+
+    def __call__(self, encoder: Encoder, batch: Batch) -> LossOutput: ...
+
+
+class Schedule(Protocol):
+    """The factor on each group's base learning rate, as a pure function."""
+
+    def __call__(self, step: int) -> float:
+        """``step``: updates already done, so the first is 0."""
+        ...
+
+
+class Checkpointer(Protocol):
+    """Writes and fills a flat dict of dotted key -> Tensor or JSON value. Every rank calls both methods."""
+
+    def save(self, directory: Path, state: Mapping[str, Any]) -> None: ...
+
+    def load(self, directory: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+        """``state`` is a template: same keys, same shapes and dtypes; returned filled."""
+        ...
+
+
+class Tracker(Protocol):
+    """Where metrics go."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None: ...
+
+    def close(self) -> None: ...
+
+

@@ -1,0 +1,83 @@
+"""Keys that the core serves for every plugin of a kind: they stand in that kind's table, whatever plugin it names.
+
+The classes are plain attrs classes like any plugin's options, so one engine structures, explains and documents both.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import field, frozen
+from attrs.validators import and_, ge, gt, lt, optional
+
+
+@frozen(kw_only=True)
+class DatasetKeys:
+    """What the core does with the rows of any dataset."""
+
+    max_seq_length: int = field(
+        default=512, validator=ge(3), metadata={"help": "tokens a sequence may have, its special tokens included"}
+    )
+    text_column: str | None = field(
+        default=None, metadata={"help": "column with the text; unset: the only string column, else `text`"}
+    )
+    train_split: str = field(
+        default="train", metadata={"help": "split to train on; slices such as `train[:90%]` too"}
+    )
+    eval_split: str | None = field(
+        default=None, metadata={"help": "split to evaluate on; unset: a split named validation, eval, test or dev"}
+    )
+    eval_samples: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={"help": "rows to evaluate on; with no eval split, the first rows of train, never trained on"},
+    )
+    validation_split: float | None = field(
+        default=None,
+        validator=optional(and_(gt(0.0), lt(1.0))),
+        metadata={"help": "share of train to reserve for evaluation where there is no eval split"},
+    )
+    num_workers: int = field(
+        default=0, validator=ge(0), metadata={"help": "processes that collate batches; 0 collates in the loop"}
+    )
+    pin_memory: bool | None = field(
+        default=None, metadata={"help": "page-locked batches; unset: only where the device is CUDA"}
+    )
+    persistent_workers: bool | None = field(
+        default=None, metadata={"help": "keep workers between passes; unset: with any workers"}
+    )
+    prefetch_factor: int | None = field(
+        default=None, validator=optional(ge(1)), metadata={"help": "micro-batches each worker has ready; unset: 2"}
+    )
+    num_proc: int | None = field(
+        default=None, validator=optional(ge(1)), metadata={"help": "processes that tokenize; unset: one a core"}
+    )
+
+
+@frozen(kw_only=True)
+class CollatorKeys:
+    """How documents become the sequences of a micro-batch, whatever collator turns them into tensors."""
+
+    pack_sequences: bool = field(
+        default=False,
+        metadata={"help": "fill every micro-batch to per_device_train_batch_size * max_seq_length tokens"},
+    )
+    packing_window: int = field(
+        default=16384, validator=ge(1), metadata={"help": "documents of the order that are packed together"}
+    )
+    overflow: Literal["split", "truncate", "drop"] = field(
+        default="split", metadata={"help": "what becomes of a document longer than max_seq_length"}
+    )
+    group_by_length: bool = field(
+        default=False, metadata={"help": "without packing: sequences of similar length share a micro-batch"}
+    )
+
+
+@frozen(kw_only=True)
+class ModelKeys:
+    """What the core does with any model."""
+
+    weights: str | None = field(
+        default=None,
+        metadata={"help": "folder or safetensors file to start from; strict: every tensor is used, or it is an error"},
+    )
