@@ -1,0 +1,81 @@
+"""``neobert-run``: runs a recipe, checks it, lists and explains plugins, exports checkpoints.
+
+Each command is a module of `neobert.commands`, imported when it is asked for. What a person can mend ends
+in one answer on stderr and status 2; an interrupt in 130; a closed pipe in 141.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, TextIO
+
+from neobert.commands.arguments import parse
+from neobert.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MISTAKE = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+_PLACES = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "no permission",
+    errno.EPERM: "no permission",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; ``argv`` is what follows the program's name. Returns the exit status."""
+    _never_fail_on_encoding(sys.stdout, sys.stderr)
+    try:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        status = int(import_module(f"neobert.commands.{arguments.command}").run(arguments))
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        return _tell(str(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        return BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _PLACES:
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        return _tell(f"{_PLACES[error.errno]}{place}")
+
+
+def _tell(message: str) -> int:
+    print(f"neobert-run: {message}", file=sys.stderr)
+    return MISTAKE
+
+
+def _never_fail_on_encoding(*streams: TextIO) -> None:
+    """A character that the terminal's encoding does not have is escaped, not an exception."""
+    for stream in streams:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _stdout_is_closed() -> bool:
+    """Whether it is our own output that nobody reads; then nothing more is written to it, at exit neither."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

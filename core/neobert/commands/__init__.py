@@ -1,0 +1,1 @@
+"""The commands of ``neobert-run``, a module each: ``run(arguments) -> exit status``."""

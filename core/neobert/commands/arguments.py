@@ -1,0 +1,186 @@
+"""The command line, read into what is asked for.
+
+An override is a dotted key or the name of a recipe's table; every other flag is the tool's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+from neobert.errors import UserError
+from neobert.kinds import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class UsageError(UserError):
+    """A command line that cannot be meant."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"{message}\n  neobert-run --help says more")
+
+
+@frozen
+class Flag:
+    """A flag of the tool itself."""
+
+    name: str
+    values: tuple[str, ...]
+    """What the help calls the values that follow it."""
+    help: str
+    command: str | None = None
+    """The module of `neobert.commands` that it asks for; None for a flag that only adds to one."""
+
+
+FLAGS = (
+    Flag(
+        "--check",
+        (),
+        "say what RECIPE means and costs, or everything that is wrong with it; do nothing",
+        "check",
+    ),
+    Flag(
+        "--list-plugins",
+        (),
+        "list what a recipe can name: where it comes from, whether it runs here",
+        "listing",
+    ),
+    Flag("--kind", ("KIND",), "with --list-plugins: this kind only"),
+    Flag("--json", (), "with --list-plugins: for programs"),
+    Flag("--explain", ("KIND.NAME",), "a plugin's options, or those of the table `trainer`", "explain"),
+    Flag(
+        "--export",
+        ("CHECKPOINT", "FOLDER"),
+        "write a checkpoint as a folder that other libraries load",
+        "export",
+    ),
+    Flag("--version", (), "print the version", "version"),
+    Flag("--help", (), "print this", "help"),
+)
+TABLES = (*tuple(kind.key for kind in KINDS.values() if kind.key is not None), "trainer")
+"""Names of a recipe's tables, each of which is an override too."""
+
+_BY_NAME = {flag.name: flag for flag in FLAGS}
+
+
+@frozen
+class Arguments:
+    """What a command line asks for."""
+
+    recipe: str | None = None
+    overrides: tuple[str, ...] = ()
+    """As they stood on the command line: a flag, and its value unless joined by ``=``."""
+    given: dict[str, tuple[str, ...]] = field(factory=dict)
+    """The tool's flags, with their values."""
+
+    @property
+    def command(self) -> str:
+        """The module of `neobert.commands` that answers."""
+        return next((flag.command for flag in FLAGS if flag.name in self.given and flag.command), "train")
+
+    @property
+    def path(self) -> str:
+        """The recipe's path; `UsageError` where none was given."""
+        if self.recipe is None:
+            msg = "which recipe? Its path comes first: neobert-run RECIPE"
+            raise UsageError(msg)
+        return self.recipe
+
+    def value(self, flag: str) -> str | None:
+        """The first value of a flag, or None where it was not given."""
+        return next(iter(self.given.get(flag, ())), None)
+
+
+def parse(tokens: Sequence[str]) -> Arguments:
+    """Reads the tokens after the program's name; raises `UsageError`."""
+    if "--help" in tokens or "-h" in tokens:
+        return Arguments(given={"--help": ()})
+    arguments, rest = Arguments(), list(tokens)
+    while rest:
+        token = rest.pop(0)
+        name, joined, value = token.partition("=")
+        if name in _BY_NAME:
+            values = [value] if joined else []
+            arguments = _with_flag(arguments, _BY_NAME[name], values, rest)
+        elif token.startswith("-") and token != "-":
+            arguments = evolve(arguments, overrides=(*arguments.overrides, *_override(token, rest)))
+        elif arguments.recipe is None:
+            arguments = evolve(arguments, recipe=token)
+        else:
+            msg = f"{token!r} is too much: the recipe is {arguments.recipe!r}, and an override begins with --"
+            raise UsageError(msg)
+    return _consistent(arguments)
+
+
+def _with_flag(arguments: Arguments, flag: Flag, values: list[str], rest: list[str]) -> Arguments:
+    if flag.name in arguments.given:
+        msg = f"{flag.name} was given twice"
+        raise UsageError(msg)
+    if values and not flag.values:
+        msg = f"{flag.name} takes no value, got {values[0]!r}"
+        raise UsageError(msg)
+    while len(values) < len(flag.values):
+        if not rest or rest[0].startswith("--"):
+            msg = f"{flag.name} needs {' and '.join(flag.values)}"
+            raise UsageError(msg)
+        values.append(rest.pop(0))
+    return evolve(arguments, given={**arguments.given, flag.name: tuple(values)})
+
+
+def _override(token: str, rest: list[str]) -> list[str]:
+    """The tokens of one override, its value taken from ``rest`` unless it is joined by ``=``."""
+    from neobert.recipe import is_override
+
+    if not is_override(token):
+        raise UsageError(_misspelt(token))
+    if "=" in token:
+        return [token]
+    if not rest or rest[0].startswith("--"):
+        msg = f"{token} needs a value: {token} VALUE, or {token}=VALUE"
+        raise UsageError(msg)
+    return [token, rest.pop(0)]
+
+
+def _misspelt(token: str) -> str:
+    """Which flag may have been meant: the tool's own, a table, or a key that lacks its table."""
+    name = token.partition("=")[0]
+    hint = _whole_key(name.lstrip("-").replace("-", "_"))
+    if hint is None:
+        known = [*_BY_NAME, *(f"--{table}" for table in TABLES)]
+        hint = next(iter(difflib.get_close_matches(f"--{name.lstrip('-')}", known, n=1)), None)
+    return f"unknown flag {name}" + (f"; did you mean {hint}?" if hint else "")
+
+
+def _whole_key(key: str) -> str | None:
+    """``--trainer.max_steps`` for ``max_steps``: the dotted flag of a key that one table alone has."""
+    import attrs
+
+    from neobert.recipe.trainer import TrainerOptions
+
+    served = {kind.key: kind.served for kind in KINDS.values() if kind.served is not None}
+    owners = [
+        table for table, cls in {"trainer": TrainerOptions, **served}.items() if key in attrs.fields_dict(cls)
+    ]
+    return f"--{owners[0]}.{key}" if len(owners) == 1 else None
+
+
+def _consistent(arguments: Arguments) -> Arguments:
+    commands = [flag.name for flag in FLAGS if flag.command and flag.name in arguments.given]
+    if len(commands) > 1:
+        msg = f"{' and '.join(commands)} exclude each other"
+        raise UsageError(msg)
+    for name in ("--kind", "--json"):
+        if name in arguments.given and commands != ["--list-plugins"]:
+            msg = f"{name} goes with --list-plugins"
+            raise UsageError(msg)
+    if commands in ([], ["--check"]):
+        assert arguments.path
+    elif arguments.recipe is not None or arguments.overrides:
+        extra = arguments.recipe or arguments.overrides[0]
+        msg = f"{commands[0]} takes no recipe and no overrides, got {extra!r}"
+        raise UsageError(msg)
+    return arguments

@@ -1,0 +1,40 @@
+"""``--help``."""
+
+from __future__ import annotations
+
+from neobert.commands.arguments import FLAGS, TABLES, Arguments
+
+_TOP = """\
+usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
+       neobert-run RECIPE --check [--TABLE.KEY VALUE ...]
+       neobert-run --list-plugins [--kind KIND] [--json]
+       neobert-run --explain KIND.NAME
+       neobert-run --export CHECKPOINT FOLDER
+
+Trains a text encoder as a recipe (a TOML file) says.
+"""
+
+_OVERRIDES = """\
+overrides: any key of the recipe, and any whole part
+  --trainer.max_steps 2000          a key, also with =; the value is TOML, a bare word a string
+  --optimizer.betas "[0.9, 0.98]"   a list
+  --loss full_logits_lm             another part; with options: --loss '{name = "...", key = 1}'
+  --trainer.eval_steps none         an optional key, unset
+"""
+
+_MORE = """\
+exit status: 0 done; 2 a mistake to mend, said in full; 130 and 143 interrupted, checkpoint saved
+environment: NEOBERT_PLUGINS   load the built-ins and the entry points named here (commas between), no others
+             NEOBERT_CACHE     the folder of tokenized text and other things that can be made again
+"""
+
+
+def run(arguments: Arguments) -> int:
+    print("\n".join((_TOP, _flags(), _OVERRIDES, f"tables: {', '.join(TABLES)}\n", _MORE)), end="")
+    return 0
+
+
+def _flags() -> str:
+    heads = {flag: " ".join((flag.name, *flag.values)) for flag in FLAGS}
+    width = max(map(len, heads.values()))
+    return "\n".join(["flags:", *(f"  {head:{width}}  {flag.help}" for flag, head in heads.items()), ""])

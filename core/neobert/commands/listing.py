@@ -1,0 +1,130 @@
+"""``--list-plugins``: what a recipe can name, where it comes from, and whether it can run here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Literal
+
+from attrs import asdict, frozen
+
+from neobert.commands.kind import known_kind
+from neobert.registry import Broken, Clash, Plugin, Registry, default_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from neobert.commands.arguments import Arguments
+
+_UNKNOWN = "-"
+
+
+@frozen
+class Row:
+    """One plugin, or one fault."""
+
+    kind: str | None
+    """None where a broken entry point leaves it unknown."""
+    name: str | None
+    distribution: str
+    version: str
+    entry_point: str
+    summary: str
+    status: Literal["usable", "unusable", "clash", "broken"]
+    reason: str | None = None
+    install: str | None = None
+    requires: tuple[str, ...] = ()
+
+    def columns(self) -> tuple[str, str, str, str, str, str]:
+        """Kind, name, distribution, version, summary, status, each on one line and printable."""
+        status = self.status if self.reason is None else f"{self.status}: {self.reason}"
+        if self.install is not None:
+            status = f"{status} ({self.install})"
+        name = self.name or self.entry_point
+        cells = (self.kind or _UNKNOWN, name, self.distribution, self.version, self.summary, status)
+        kind, name, distribution, version, summary, status = map(_one_line, cells)
+        return kind, name, distribution, version, summary, status
+
+
+def run(arguments: Arguments) -> int:
+    """Prints the list: a table on a terminal, one tab-separated line a plugin elsewhere, JSON when asked."""
+    kind = arguments.value("--kind")
+    if kind is not None:
+        known_kind(kind)
+    rows = [row for row in rows_of(default_registry()) if kind is None or row.kind in (None, kind)]
+    if "--json" in arguments.given:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    elif sys.stdout.isatty():
+        _print_table([row.columns() for row in rows])
+    else:
+        for row in rows:
+            print("\t".join(row.columns()))
+    return 0
+
+
+def rows_of(registry: Registry) -> Iterator[Row]:
+    """Plugins first, then clashes, then what is broken."""
+    for plugin in registry.plugins:
+        problem = plugin.problem()
+        yield _row(plugin, "usable" if problem is None else "unusable", problem)
+    for clash in registry.clashes:
+        for plugin in clash.plugins:
+            yield _row(plugin, "clash", _others(clash, plugin))
+    for broken in registry.broken:
+        yield _broken_row(broken)
+
+
+def _row(plugin: Plugin, status: Literal["usable", "unusable", "clash"], reason: str | None) -> Row:
+    return Row(
+        kind=plugin.kind,
+        name=plugin.name,
+        distribution=plugin.distribution,
+        version=plugin.version,
+        entry_point=plugin.entry_point,
+        summary=plugin.summary,
+        status=status,
+        reason=reason,
+        install=plugin.install(),
+        requires=plugin.requires,
+    )
+
+
+def _broken_row(broken: Broken) -> Row:
+    source = broken.source
+    return Row(
+        kind=broken.kind,
+        name=broken.name,
+        distribution=source.distribution,
+        version=source.version,
+        entry_point=source.entry_point,
+        summary="",
+        status="broken",
+        reason=broken.error if broken.name is None else f"{broken.error} (entry point {source.entry_point})",
+    )
+
+
+def _others(clash: Clash, plugin: Plugin) -> str:
+    others = [f"{other.source} ({other.entry_point})" for other in clash.plugins if other is not plugin]
+    return f"the same name comes from {' and '.join(others)}"
+
+
+def _one_line(text: str) -> str:
+    return "".join(mark if mark.isprintable() else "?" for mark in " ".join(text.split()))
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Cells fold where they must, and are never cut; what plugins say is text, not markup."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+    roomy = sum(widths) + 48 <= console.width
+    for column, title in enumerate(("kind", "name", "distribution", "version", "summary", "status")):
+        table.add_column(title, overflow="fold", min_width=widths[column] if roomy and column < 4 else None)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)

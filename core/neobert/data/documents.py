@@ -1,0 +1,78 @@
+"""Documents as token ids, where any stretch of any document is read without reading the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+
+class Documents(Protocol):
+    """Rows of token ids without special tokens, by number. Picklable: a worker opens the files again."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The identity of the content: the same ids in the same order have the same."""
+        ...
+
+    @property
+    def lengths(self) -> NDArray[np.int32]:
+        """(documents,) tokens of each; 0 for an empty one."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def ids(self, document: int, start: int, stop: int) -> NDArray[np.integer[Any]]:
+        """Tokens ``start:stop`` of a document, (stop - start,)."""
+        ...
+
+
+@frozen(eq=False)
+class TokenStore:
+    """Documents in a cache folder, memory-mapped: ``ids.bin``, ``ends.bin`` (int64, one past the last token) and
+    ``store.json``, written last."""
+
+    folder: Path
+    fingerprint: str = field(init=False)
+    lengths: NDArray[np.int32] = field(init=False, repr=False)
+    _tokens: NDArray[np.integer[Any]] = field(init=False, repr=False)
+    _ends: NDArray[np.int64] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        about = json.loads((self.folder / "store.json").read_text(encoding="utf-8"))
+        ends = _mapped(self.folder / "ends.bin", np.dtype(np.int64))
+        if len(ends) != about["documents"] or (ends[-1] if len(ends) else 0) != about["tokens"]:
+            msg = f"{self.folder} is damaged: its files do not hold what store.json says; remove the folder"
+            raise ValueError(msg)
+        object.__setattr__(self, "fingerprint", about["fingerprint"])
+        object.__setattr__(self, "lengths", np.diff(ends, prepend=0).astype(np.int32))
+        object.__setattr__(self, "_tokens", _mapped(self.folder / "ids.bin", np.dtype(about["dtype"])))
+        object.__setattr__(self, "_ends", ends)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __reduce__(self) -> tuple[type[TokenStore], tuple[Path]]:
+        return TokenStore, (self.folder,)
+
+    def ids(self, document: int, start: int, stop: int) -> NDArray[np.integer[Any]]:
+        """Tokens ``start:stop`` of a document, a view into the mapped file."""
+        begin = int(self._ends[document]) - int(self.lengths[document])
+        return self._tokens[begin + start : begin + stop]
+
+
+def write_store(folder: Path, *, dtype: np.dtype[Any], documents: int, tokens: int, fingerprint: str) -> None:
+    """The last file of a store, which says what the others hold."""
+    about = {"dtype": dtype.name, "documents": documents, "tokens": tokens, "fingerprint": fingerprint}
+    (folder / "store.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+
+def _mapped(path: Path, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An empty file cannot be mapped."""
+    if path.stat().st_size == 0:
+        return np.empty(0, dtype=dtype)
+    return np.memmap(path, dtype=dtype, mode="r")

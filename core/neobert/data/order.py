@@ -1,0 +1,63 @@
+"""The order of the data: a seeded permutation that can be evaluated at any index, with no table and no state.
+
+A Feistel network over an a x b grid with a * b just over N (Black and Rogaway 2002, "Ciphers with arbitrary finite
+domains"): an index is a pair (left, right), and each round adds a keyed function of one half to the other, modulo that
+half's size, which can be undone. The few results that are N or more are sent through again until they land inside.
+"""
+
+from __future__ import annotations
+
+from math import isqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neobert.seeding import derive_seed
+
+ROUNDS = 8
+_U64 = np.uint64
+
+
+def permute(indices: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64]:
+    """Where a permutation of ``range(size)`` puts each index: one function per key, O(1) time and memory an index.
+
+    Raises ValueError for an index outside ``range(size)``.
+    """
+    values = np.asarray(indices, dtype=np.int64)
+    if values.size and not (0 <= values.min() and values.max() < size):
+        msg = f"indices must be in 0..{size - 1}, got {values.min()}..{values.max()}"
+        raise ValueError(msg)
+    columns = max(1, isqrt(size - 1) + 1) if size > 1 else 1
+    rows = -(-size // columns)
+    round_keys = [_U64(derive_seed(key, "round", number)) for number in range(ROUNDS)]
+    result = _rounds(values, columns, rows, round_keys)
+    outside = np.flatnonzero(result >= size)
+    while outside.size:
+        walked = _rounds(result[outside], columns, rows, round_keys)
+        result[outside] = walked
+        outside = outside[walked >= size]
+    return result
+
+
+def shuffled(indices: NDArray[np.int64], size: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Which of ``size`` items stand at these places of an epoch: f(seed, epoch, index)."""
+    return permute(indices, size, derive_seed(seed, "order", epoch))
+
+
+def _rounds(values: NDArray[np.int64], columns: int, rows: int, keys: list[np.uint64]) -> NDArray[np.int64]:
+    left, right = np.divmod(values.astype(_U64), _U64(columns))
+    for number, key in enumerate(keys):
+        if number % 2 == 0:
+            left = (left + _mix(right, key) % _U64(rows)) % _U64(rows)
+        else:
+            right = (right + _mix(left, key) % _U64(columns)) % _U64(columns)
+    result: NDArray[np.int64] = (left * _U64(columns) + right).astype(np.int64)
+    return result
+
+
+def _mix(half: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
+    """A keyed 64-bit hash of each value (two multiply-xorshift steps; arithmetic wraps around)."""
+    mixed = (half + key) * _U64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> _U64(30))) * _U64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> _U64(27))) * _U64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> _U64(31))

@@ -1,0 +1,75 @@
+"""Loads an export back with the library that will load it, and compares outputs with the encoder's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import evolve, fields
+from torch import Tensor
+
+from neobert.batch import SequenceLayout
+from neobert.context import BuildContext
+from neobert.parts import Part, part_kind
+from neobert.recipe import Recipe
+from neobert.seeding import derive_seed
+
+TOLERANCE = 1e-4
+"""Largest difference, relative to the largest output: fp32 rounding stays two orders below it."""
+
+
+def reference_encoder(encoder: Any, recipe: Recipe, context: BuildContext) -> Any:
+    """The same weights in a fresh encoder whose attention is the recipe's reference backend, in fp32."""
+    options = recipe.model.options
+    swapped = {
+        field.name: recipe.trainer.export_attn_backend
+        for field in fields(type(options))
+        if part_kind(field) == "attn_backend" and isinstance(getattr(options, field.name), Part)
+    }
+    fresh = evolve(recipe.model, options=evolve(options, **swapped)).build(context).to(context.device)
+    fresh.load_state_dict(encoder.state_dict(), strict=True)
+    return fresh.float().eval()
+
+
+def compare_outputs(folder: Path, encoder: Any, loss: Any | None, context: BuildContext) -> float:
+    """The largest relative difference between the loaded folder's outputs and ours; loud above the tolerance.
+
+    Without a head, hidden states are compared; with one, logits.
+    """
+    theirs = _load(folder, with_head=loss is not None).to(context.device)
+    largest = 0.0
+    for ids in _samples(context):
+        with torch.no_grad():
+            hidden = encoder(ids, SequenceLayout.from_lengths([len(ids)], context.device))
+            ours = hidden if loss is None else loss.logits(encoder, hidden)
+            output = theirs(input_ids=ids[None], attention_mask=torch.ones_like(ids)[None])
+        other: Tensor = (output.last_hidden_state if loss is None else output.logits)[0]
+        largest = max(largest, float((ours - other).abs().max() / ours.abs().max().clamp(min=1e-6)))
+    if not largest <= TOLERANCE:
+        msg = f"the export does not compute what the encoder does: outputs differ by {largest:.2e} of their size"
+        raise RuntimeError(msg)
+    return largest
+
+
+def _load(folder: Path, *, with_head: bool) -> Any:
+    from transformers import AutoModel, AutoModelForMaskedLM
+
+    kind = AutoModelForMaskedLM if with_head else AutoModel
+    model, info = kind.from_pretrained(folder, output_loading_info=True, local_files_only=True, dtype=torch.float32)
+    wrong = {name: sorted(keys) for name, keys in info.items() if keys}
+    if wrong:
+        msg = f"transformers does not take every tensor of the export as it is: {wrong}"
+        raise RuntimeError(msg)
+    return model.eval()
+
+
+def _samples(context: BuildContext) -> list[Tensor]:
+    """A long and a short sequence of ordinary token ids."""
+    rng = np.random.default_rng(derive_seed(context.seed, "export"))
+    longest = min(context.max_seq_length, 64)
+    return [
+        torch.from_numpy(rng.integers(0, len(context.tokenizer), size=length)).to(context.device)
+        for length in (longest, 3)
+    ]

@@ -1,0 +1,107 @@
+"""Writing that a crash cannot half do: temporary names, syncs, renames, and manifests with sizes and sums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file whole: a reader sees the old text or the new, never a part."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a JSON file whole."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+@contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """A folder that appears under its name only when it is complete, with its manifest; else not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        os.chmod(temporary, 0o755)
+        yield temporary
+        write_manifest(temporary)
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_manifest(directory: Path) -> None:
+    """Syncs every file, then writes their sizes and sha256 sums: the last file of a complete folder."""
+    entries = {}
+    for file in _files(directory):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+        entries[file.relative_to(directory).as_posix()] = {"size": file.stat().st_size, "sha256": sha256(file)}
+    write_json(directory / MANIFEST, entries)
+
+
+def faults(directory: Path) -> list[str]:
+    """What is wrong with a folder by its manifest, a line each; none when it is complete and intact."""
+    try:
+        entries = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        listed = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in entries.items()}
+    except FileNotFoundError:
+        return [f"no {MANIFEST}: it was not written to its end"]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return [f"{MANIFEST} is damaged"]
+    found = []
+    for name, (size, digest) in sorted(listed.items()):
+        file = directory / name
+        if not file.is_file():
+            found.append(f"{name} is missing")
+        elif file.stat().st_size != size:
+            found.append(f"{name} has {file.stat().st_size} bytes where {size} were written")
+        elif sha256(file) != digest:
+            found.append(f"{name} is not what was written (its sha256 differs)")
+    return found
+
+
+def has_manifest(directory: Path) -> bool:
+    """Whether a folder is one of ours: retention deletes no other."""
+    return (directory / MANIFEST).is_file()
+
+
+def sha256(path: Path) -> str:
+    """The sum of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_directory(path: Path) -> None:
+    """Makes a rename in this folder outlast a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*") if path.is_file() and path.name != MANIFEST)

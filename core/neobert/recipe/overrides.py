@@ -1,0 +1,117 @@
+"""From command-line tokens to layers: ``--trainer.max_steps 2000``, ``--loss full_logits_lm``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import tomli
+from attrs import frozen
+
+from neobert.errors import Problem
+from neobert.kinds import KINDS
+from neobert.recipe.nodes import COMMAND_LINE, Node, Text, at, dotted, node_tree
+from neobert.recipe.positions import split_key
+
+PART_TABLES = tuple(kind.key for kind in KINDS.values() if kind.key is not None)
+TABLES = (*PART_TABLES, "trainer")
+"""What stands at the top of a recipe: tables of parts (``trackers`` is a list of them), and ``trainer``."""
+
+
+def is_override(token: str) -> bool:
+    """Whether a command-line token is an override's flag: a dotted key, or a recipe table's name."""
+    if not token.startswith("--"):
+        return False
+    name = token[2:].partition("=")[0]
+    return name in TABLES or "." in name
+
+
+@frozen
+class Override:
+    """One key and what the command line says it is."""
+
+    path: tuple[str, ...]
+    raw: str
+
+    @property
+    def depth(self) -> int:
+        """Lower ones apply first: naming a plugin comes before its options, in whatever order they were typed."""
+        return len(self.path) - (self.path[-1] == "name")
+
+
+def override_layers(tokens: Sequence[str], problems: list[Problem]) -> list[Node]:
+    """One layer an override, lowest first. Faults of form and contradictions are added to ``problems``."""
+    overrides = list(_read(tokens, problems))
+    _find_contradictions(overrides, problems)
+    ordered = sorted(overrides, key=lambda override: override.depth)
+    return [at(override.path, Node(Text(override.raw), COMMAND_LINE)) for override in ordered]
+
+
+def parsed(text: Text) -> Any:
+    """The TOML value that the text is; the text itself where it is none: a bare word is a string."""
+    try:
+        tree = tomli.loads(f"value = {text.raw}")
+    except (tomli.TOMLDecodeError, RecursionError):
+        return text.raw
+    return tree["value"] if set(tree) == {"value"} else text.raw
+
+
+def as_string(text: Text) -> str:
+    """For a key that holds a string: quoted TOML is unquoted, anything else is taken as it stands."""
+    value = parsed(text)
+    return value if isinstance(value, str) and text.raw.lstrip().startswith(('"', "'")) else text.raw
+
+
+def as_part(text: Text) -> Node:
+    """For a key that holds a part: a table, a list of parts, or a name."""
+    value = parsed(text)
+    return node_tree(value if isinstance(value, dict | list) else as_string(text), COMMAND_LINE)
+
+
+def _read(tokens: Iterable[str], problems: list[Problem]) -> Iterator[Override]:
+    waiting = list(tokens)
+    while waiting:
+        token = waiting.pop(0)
+        flag, equals, raw = token.partition("=")
+        path = split_key(flag[2:]) if flag.startswith("--") else None
+        if path is None:
+            message = "expected --table.key VALUE, with a dotted key of the recipe"
+            problems.append(Problem(COMMAND_LINE, token, None, message))
+            continue
+        if not equals:
+            if not waiting or waiting[0].startswith("--"):
+                message = f"expected a value after it: {flag} VALUE (a switch too: {flag} true)"
+                problems.append(Problem(COMMAND_LINE, dotted(path), None, message))
+                continue
+            raw = waiting.pop(0)
+        if path == ("trainer",):
+            message = (
+                "trainer is a table of options, not a part that can be named whole; "
+                "override its keys one by one: --trainer.max_steps 2000"
+            )
+            problems.append(Problem(COMMAND_LINE, "trainer", raw, message))
+            continue
+        yield Override(path, raw)
+
+
+def _find_contradictions(overrides: Sequence[Override], problems: list[Problem]) -> None:
+    said: dict[tuple[str, ...], Override] = {}
+    for override in overrides:
+        for path, value in _named(override):
+            other = said.setdefault(path, override)
+            if other is not override and dict(_named(other))[path] != value:
+                message = (
+                    f"given twice with different values: --{dotted(other.path)} {other.raw} "
+                    f"and --{dotted(override.path)} {override.raw}"
+                )
+                problems.append(Problem(COMMAND_LINE, dotted(override.path), None, message))
+
+
+def _named(override: Override) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """What an override fixes: its key, and the name of the part where it says one."""
+    value = parsed(Text(override.raw))
+    yield override.path, value
+    if override.path[-1] != "name":
+        name = value.get("name") if isinstance(value, dict) else value
+        if isinstance(name, str):
+            yield (*override.path, "name"), name

@@ -1,0 +1,32 @@
+"""Python values as the text that TOML has for them, on one line."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from typing import Any
+
+
+def toml_text(value: Any) -> str:
+    """The value as it would stand on the right of a key; tables as inline tables."""
+    text: str = toml_item(value).as_string()
+    return text
+
+
+def toml_item(value: Any) -> Any:
+    """The value as a tomlkit item that stays on one line."""
+    import tomlkit
+
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        for key, item in value.items():
+            table.append(key, toml_item(item))
+        return table
+    if isinstance(value, list | tuple):
+        array = tomlkit.array()
+        for item in value:
+            array.append(toml_item(item))
+        return array
+    if isinstance(value, os.PathLike):
+        return tomlkit.item(os.fspath(value))
+    return tomlkit.item(value.value if isinstance(value, Enum) else value)

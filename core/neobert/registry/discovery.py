@@ -1,0 +1,115 @@
+"""From the entry points of installed distributions to a registry."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from importlib.metadata import EntryPoint, distributions, entry_points
+from typing import TYPE_CHECKING
+
+from neobert.errors import UserError
+from neobert.registry.guard import describe_error, guarded
+from neobert.registry.hooks import collect
+from neobert.registry.plugin import Broken, Plugin, Source
+from neobert.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+GROUP = "neobert.plugins"
+ONLY = "NEOBERT_PLUGINS"
+BUILT_IN = "neobert"
+
+
+def load_registry(environ: Mapping[str, str] | None = None) -> Registry:
+    """A new registry of what is installed now.
+
+    With ``NEOBERT_PLUGINS`` set in ``environ`` (default: the process's own), only the built-ins and the entry
+    points that it names, separated by commas, are loaded; an unknown name raises `UserError`.
+    """
+    only = (os.environ if environ is None else environ).get(ONLY)
+    found, faults = _entry_points()
+    if only is not None:
+        found, faults = _selected(only, found), []
+    plugins: list[Plugin] = []
+    broken: list[Broken] = list(faults)
+    for source, entry_point in found:
+        for item in _load(source, entry_point):
+            (plugins if isinstance(item, Plugin) else broken).append(item)  # type: ignore[arg-type]
+    return Registry.of(plugins, broken)
+
+
+def _load(source: Source, entry_point: EntryPoint) -> Iterable[Plugin | Broken]:
+    loaded, error = guarded(entry_point.load)
+    if error is not None:
+        return [Broken(source, f"{entry_point.value} does not load: {describe_error(error)}")]
+    return collect(loaded, source)
+
+
+def _entry_points() -> tuple[list[tuple[Source, EntryPoint]], list[Broken]]:
+    """Each entry point of the group once, though its distribution be found twice on the path."""
+    group, error = guarded(lambda: list(entry_points(group=GROUP)))
+    faults: list[Broken] = []
+    if error is not None or group is None:
+        group, faults = _one_by_one()
+    found: dict[tuple[str, str, str], tuple[Source, EntryPoint]] = {}
+    for entry_point in group:
+        source = _source(entry_point)
+        found.setdefault(
+            (_normal(source.distribution), entry_point.name, entry_point.value), (source, entry_point)
+        )
+    return sorted(found.values(), key=lambda item: (item[0].distribution, item[0].entry_point)), faults
+
+
+def _one_by_one() -> tuple[list[EntryPoint], list[Broken]]:
+    """The same walk where some distribution cannot be read: that one is named, the others are used."""
+    group: list[EntryPoint] = []
+    faults: list[Broken] = []
+    seen: set[str] = set()
+    for distribution in distributions():
+        name, error = guarded(lambda it=distribution: it.name)  # type: ignore[misc]
+        if name is None or _normal(name) in seen:
+            continue
+        seen.add(_normal(name))
+        points, error = guarded(lambda it=distribution: list(it.entry_points.select(group=GROUP)))  # type: ignore[misc]
+        if error is not None:
+            faults.append(
+                Broken(Source(name, "", "?"), f"its entry points cannot be read: {describe_error(error)}")
+            )
+        group += points or []
+    return group, faults
+
+
+def _source(entry_point: EntryPoint) -> Source:
+    distribution = entry_point.dist
+    name, _ = guarded(lambda: distribution.name if distribution is not None else None)
+    version, _ = guarded(lambda: distribution.version if distribution is not None else None)
+    return Source(name or "(unknown distribution)", version or "", entry_point.name)
+
+
+def _selected(only: str, found: list[tuple[Source, EntryPoint]]) -> list[tuple[Source, EntryPoint]]:
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    known = sorted({source.entry_point for source, _ in found})
+    for name in wanted:
+        if name not in known and name not in {source.identity for source, _ in found}:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
+            strangers = sorted({source.entry_point for source, _ in found if not _is_built_in(source)})
+            there = ", ".join(strangers) or "none besides the built-ins"
+            msg = (
+                f"{ONLY} names {name!r}, and no installed distribution has an entry point of that name{hint}"
+            )
+            raise UserError(f"{msg}\n  entry points here: {there}")
+    return [
+        (source, entry_point)
+        for source, entry_point in found
+        if _is_built_in(source) or source.entry_point in wanted or source.identity in wanted
+    ]
+
+
+def _is_built_in(source: Source) -> bool:
+    return _normal(source.distribution) == BUILT_IN
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("_", "-").replace(".", "-")

@@ -1,0 +1,93 @@
+"""Folders ``checkpoints/<step>``: written whole or not at all, verified before they are read, pruned by count."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, frozen
+
+from neobert.errors import UserError
+from neobert.interfaces import Checkpointer
+from neobert.files import faults, has_manifest, new_directory, write_json, write_text
+
+PROGRESS_FILE = "progress.json"
+RECIPE_FILE = "recipe.toml"
+TOKENIZER_DIRECTORY = "tokenizer"
+
+
+@frozen(kw_only=True)
+class Progress:
+    """Where a run is, besides its tensors. JSON values only."""
+
+    step: int
+    """Updates done."""
+    cursor: Mapping[str, Any]
+    """Where the data goes on."""
+    tokens_seen: int
+    meter: Mapping[str, float]
+    """Sums since the last log line."""
+    evaluations: Mapping[str, Any]
+    """What the summary compares: the losses before the first step, and the newest."""
+    skipped_steps: int
+    optimizer_layout: Mapping[str, Any]
+    data_fingerprint: str
+    tokenizer_fingerprint: str
+    num_threads: int
+    world_size: int
+
+
+def save_checkpoint(
+    parent: Path, progress: Progress, state: Mapping[str, Any], checkpointer: Checkpointer, recipe: str, tokenizer: Any
+) -> Path:
+    """Writes ``parent/<step>`` under a temporary name, syncs it, and renames it; the manifest is its last file."""
+    path = parent / str(progress.step)
+    if path.exists():
+        shutil.rmtree(path)
+    with new_directory(path) as directory:
+        checkpointer.save(directory, state)
+        write_json(directory / PROGRESS_FILE, asdict(progress))
+        write_text(directory / RECIPE_FILE, recipe)
+        tokenizer.save_pretrained(directory / TOKENIZER_DIRECTORY)
+    return path
+
+
+def read_progress(checkpoint: Path) -> Progress:
+    """Reads a verified checkpoint's progress."""
+    try:
+        values = json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))
+        return Progress(**values)
+    except (OSError, ValueError, TypeError) as error:
+        msg = f"{checkpoint}: {PROGRESS_FILE} cannot be read as this version writes it: {error}"
+        raise UserError(msg) from error
+
+
+def step_directories(parent: Path) -> dict[int, Path]:
+    """The folders that are named by a step, newest first."""
+    if not parent.is_dir():
+        return {}
+    found = {int(path.name): path for path in parent.iterdir() if path.name.isdecimal() and path.is_dir()}
+    return dict(sorted(found.items(), reverse=True))
+
+
+def newest_intact(parent: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that its manifest vouches for, and a line for each damaged one that was passed over."""
+    damaged = []
+    for path in step_directories(parent).values():
+        found = faults(path)
+        if not found:
+            return path, damaged
+        damaged.append(f"{path} is damaged and is passed over: {'; '.join(found)}")
+    return None, damaged
+
+
+def prune(parent: Path, keep: int | None) -> None:
+    """Deletes the oldest step folders that are ours, until ``keep`` are left."""
+    if keep is None:
+        return
+    ours = [path for path in step_directories(parent).values() if has_manifest(path)]
+    for path in ours[keep:]:
+        shutil.rmtree(path)

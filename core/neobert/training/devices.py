@@ -1,0 +1,48 @@
+"""Which device a run is on, and how many CPU threads it uses."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from attrs import frozen
+
+from neobert.errors import UserError
+from neobert.recipe.trainer import TrainerOptions
+
+
+@frozen
+class Placement:
+    """Where this process computes."""
+
+    device: torch.device
+    rank: int
+    world_size: int
+    num_threads: int
+
+
+def place(trainer: TrainerOptions) -> Placement:
+    """Asks accelerate for this process's device and rank, and sets the number of threads.
+
+    The number of threads never depends on data workers: another number gives other bits.
+    """
+    from accelerate import PartialState
+
+    state = PartialState(cpu=trainer.use_cpu)
+    if state.num_processes > 1:
+        msg = (
+            f"this run was started as {state.num_processes} processes; only one is supported so far\n"
+            "start it with `neobert-run` itself, and raise trainer.gradient_accumulation_steps for a larger batch"
+        )
+        raise UserError(msg)
+    threads = trainer.num_threads or available_cores()
+    torch.set_num_threads(threads)
+    device = torch.device("cpu") if trainer.use_cpu else state.device
+    return Placement(device, state.process_index, state.num_processes, threads)
+
+
+def available_cores() -> int:
+    """Cores that this process may run on (what a container or taskset leaves of the machine)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,118 @@
+"""What a person sees while a run goes: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+
+class Display:
+    """Plain lines: one for each log, evaluation and note."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def start(self, max_steps: int, step: int) -> None:
+        """Called once the steps begin."""
+        self._max_steps = max_steps
+
+    def step(self, step: int) -> None:
+        """Called after every step."""
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """A log line's numbers."""
+        self.note(f"step {step}/{self._max_steps}  {_numbers(metrics)}")
+
+    def evaluation(self, means: Mapping[str, float], step: int) -> None:
+        """An evaluation's numbers."""
+        parts = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+        self.note(f"step {step}  held-out {parts}")
+
+    def note(self, text: str) -> None:
+        """One thing to know. User text is never parsed as markup, and lines are not cut."""
+        self.console.print(Text(text), soft_wrap=True)
+
+    def stop(self) -> None:
+        """Called when the steps are over, however they end."""
+
+
+class LiveDisplay(Display):
+    """A progress line that stays at the bottom, with step, loss, tokens/s and time left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+
+    def start(self, max_steps: int, step: int) -> None:
+        super().start(max_steps, step)
+        self._progress = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        self._task = self._progress.add_task("train", total=max_steps, completed=step, numbers="")
+        self._progress.start()
+
+    def step(self, step: int) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step)
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        if self._progress is not None:
+            self._progress.update(self._task, numbers=_numbers(metrics))
+
+    def stop(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def make_display(console: Console) -> Display:
+    """Live on a terminal, plain elsewhere."""
+    return LiveDisplay(console) if console.is_terminal else Display(console)
+
+
+@contextmanager
+def notes_of_parts(display: Display) -> Iterator[None]:
+    """Shows what any part logs under ``neobert`` as a note."""
+    logger = logging.getLogger("neobert")
+    handler = _NoteHandler(display)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _NoteHandler(logging.Handler):
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.INFO)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._display.note(record.getMessage())
+
+
+def _numbers(metrics: Mapping[str, float]) -> str:
+    shown = [
+        ("loss", "train/loss", "{:.4f}"),
+        ("lr", "train/learning_rate", "{:.2e}"),
+        ("norm", "train/grad_norm", "{:.3f}"),
+        ("accuracy", "train/accuracy", "{:.3f}"),
+        ("tokens/s", "train/tokens_per_second", "{:,.0f}"),
+    ]
+    return "  ".join(f"{name} {form.format(metrics[key])}" for name, key, form in shown if key in metrics)

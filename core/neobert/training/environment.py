@@ -1,0 +1,31 @@
+"""What a run ran on, for its folder. No environment variables: they may hold secrets."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from neobert.recipe import Recipe
+from neobert.training.devices import Placement
+
+LIBRARIES = ("neobert", "torch", "transformers", "datasets", "accelerate", "tokenizers", "safetensors", "numpy")
+
+
+def describe_environment(recipe: Recipe, placement: Placement) -> dict[str, Any]:
+    """Versions, machine, device, threads, and the distribution of each part; JSON values."""
+    gpu = torch.cuda.get_device_name(placement.device) if placement.device.type == "cuda" else None
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "device": str(placement.device),
+        "gpu": gpu,
+        "num_threads": placement.num_threads,
+        "world_size": placement.world_size,
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "plugins": {f"{part.kind}.{part.name}": part.distribution for part in recipe.parts()},
+    }

@@ -1,0 +1,56 @@
+"""Losses on held-out data: the same batches and masks every time, in evaluation mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from neobert.batch import Batch
+from neobert.data import EvaluationData
+from neobert.recipe.trainer import TrainerOptions
+from neobert.seeding import derive_seed
+from neobert.training.assemble import Parts
+from neobert.training.meter import Meter
+from neobert.training.precision import forward_precision
+
+MASKED_POSITIONS, LABELS = "masked_positions", "labels"
+"""Fields of a masked-token batch, which a vocabulary head's guesses are compared on."""
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """No dropout and no gradients inside; the mode of before after it."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
+
+
+def evaluate(parts: Parts, data: EvaluationData, trainer: TrainerOptions) -> dict[str, float]:
+    """Means over all held-out batches, under the names that the loss gives them."""
+    meter = Meter(parts.device)
+    torch.manual_seed(derive_seed(trainer.seed, "evaluation"))
+    with evaluation_mode(parts.objective), forward_precision(trainer, parts.device):
+        for batch in data:
+            meter.add(parts.objective(parts.to_device(batch)))
+    return meter.read()
+
+
+def guess_accuracy(parts: Parts, batch: Batch, trainer: TrainerOptions) -> Tensor | None:
+    """The share of a batch's masked tokens that the model's first guess gets; None without a vocabulary head."""
+    loss, fields = parts.objective.loss, batch.fields
+    if not hasattr(loss, "logits") or MASKED_POSITIONS not in fields or LABELS not in fields:
+        return None
+    with evaluation_mode(parts.objective), forward_precision(trainer, parts.device):
+        encoder = parts.objective.encoder
+        hidden = encoder(batch.input_ids, batch.layout, keep=fields[MASKED_POSITIONS])
+        guesses = loss.logits(encoder, hidden).argmax(-1)
+        return (guesses == fields[LABELS]).float().mean()
+
+

@@ -1,0 +1,51 @@
+"""``neobert-run --export CHECKPOINT FOLDER``: an export long after the run, from a checkpoint alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from attrs import evolve
+
+from neobert.errors import UserError
+from neobert.export import export_model
+from neobert.files import faults
+from neobert.recipe import load_recipe
+from neobert.training.assemble import build_objective, first_context, padded_vocab_size
+from neobert.training.checkpoints import RECIPE_FILE, TOKENIZER_DIRECTORY, read_progress
+from neobert.training.devices import Placement
+from neobert.training.state import fill_template, weights_of
+
+
+def export_checkpoint(checkpoint: Path, folder: Path) -> str:
+    """Builds the checkpoint's model on the CPU, fills it, and writes ``folder``; returns what to tell the user."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        msg = f"{folder} exists already; name a folder that does not"
+        raise UserError(msg)
+    if not checkpoint.is_dir():
+        msg = f"there is no checkpoint folder {checkpoint}; name one such as runs/NAME/checkpoints/1000"
+        raise UserError(msg)
+    damage = faults(checkpoint)
+    if damage:
+        msg = f"{checkpoint} is no intact checkpoint: {'; '.join(damage)}"
+        raise UserError(msg)
+    recipe = load_recipe(checkpoint / RECIPE_FILE)
+    progress = read_progress(checkpoint)
+    placement = Placement(torch.device("cpu"), 0, 1, torch.get_num_threads())
+    context = first_context(recipe, placement, checkpoint)
+    tokenizer = _load_tokenizer(checkpoint / TOKENIZER_DIRECTORY)
+    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(tokenizer, recipe))
+    objective, context = build_objective(recipe, context)
+    template = fill_template(objective.state_dict(), progress.optimizer_layout, context.device)
+    state = recipe.checkpointer.build(context).load(checkpoint, template)
+    objective.load_state_dict(weights_of(state), strict=True)
+    if folder.exists():
+        folder.rmdir()
+    notes = export_model(folder, objective.encoder, objective.loss, recipe, context)
+    return "\n".join((f"exported step {progress.step} to {folder}", *notes))
+
+
+def _load_tokenizer(folder: Path) -> object:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -1,0 +1,52 @@
+"""The end of a run that reached its last step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from neobert.files import write_json
+from neobert.recipe import Recipe
+from neobert.training.assemble import Parts
+from neobert.training.loop import Position
+from neobert.training.phrases import masked_phrases
+from neobert.training.run_directory import CHECKPOINTS, EXPORTS, METRICS
+from neobert.training.summary import show_summary
+from neobert.training.unigram import unigram_cross_entropy
+
+SUMMARY_FILE = "summary.json"
+
+
+def finish(
+    recipe: Recipe, parts: Parts, position: Position, directory: Path, console: Console, notes: Sequence[str]
+) -> None:
+    """Compares with a unigram model, guesses a few held-out words, and prints where everything lies."""
+    unigram = None
+    if parts.evaluation_data is not None:
+        counts = parts.training_data.token_counts(parts.context.vocab_size)
+        unigram = unigram_cross_entropy(counts, parts.evaluation_data)
+    write_json(
+        directory / SUMMARY_FILE,
+        {"step": position.step, "evaluations": position.evaluations, "unigram_cross_entropy": unigram},
+    )
+    export = directory / EXPORTS / str(position.step)
+    show_summary(
+        console,
+        evaluations=position.evaluations,
+        unigram=unigram,
+        phrases=masked_phrases(parts, recipe.trainer.seed),
+        notes=notes,
+        places={
+            "model": export,
+            "checkpoint": directory / CHECKPOINTS / str(position.step),
+            "metrics": directory / METRICS,
+            "recipe": directory / "recipe.toml",
+        },
+        next_commands=(
+            f"python -c \"from transformers import pipeline; print(pipeline('fill-mask', '{export}')"
+            f"('returns the {parts.tokenizer.mask_token} of the list.'))\"",
+            f"neobert-run {recipe.path} --trainer.max_steps {2 * position.step} --trainer.output_dir {directory}-longer",
+        ),
+    )

@@ -1,0 +1,78 @@
+"""Sums between two log lines, kept on the device and read back only when they are logged."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from neobert.interfaces import LossOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Meter:
+    """What has been summed since the last log line; its state is saved, so a resumed run logs the same numbers."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._device = device
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, output: LossOutput) -> None:
+        """Adds one micro-batch's sums."""
+        for name, value in {"loss": output.total, "": output.count, **output.metrics}.items():
+            value = value.detach().to(self._dtype)
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
+
+    def read(self, *, reset: bool = True) -> dict[str, float]:
+        """Means since the last reset (one sync)."""
+        sums = self.state()
+        if reset:
+            self._sums = {}
+        count = max(sums.pop("", 0.0), 1.0)
+        means = {name: value / count for name, value in sums.items()}
+        if "loss" in means:
+            means["perplexity"] = perplexity(means["loss"])
+        return means
+
+    def state(self) -> dict[str, float]:
+        """The sums as numbers, for a checkpoint."""
+        return {name: float(value) for name, value in self._sums.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a checkpoint's sums."""
+        self._sums = {
+            name: torch.tensor(value, dtype=self._dtype, device=self._device) for name, value in state.items()
+        }
+
+
+class Clock:
+    """Seconds spent training: time inside `pause` (evaluating, saving) is left out."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._paused = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._started - self._paused
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._paused += time.perf_counter() - begun
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), and infinity where that is no float."""
+    return math.exp(loss) if loss < 700.0 else math.inf

@@ -1,0 +1,80 @@
+"""Masked held-out phrases with the model's top guesses: a look at what was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+
+from neobert.batch import SequenceLayout
+from neobert.seeding import derive_seed
+from neobert.training.assemble import Parts
+from neobert.training.evaluate import evaluation_mode
+
+PHRASE_TOKENS = 20
+"""Tokens shown of a phrase; the model sees the whole sequence around them."""
+TRIES = 200
+
+
+@frozen
+class Phrase:
+    """A piece of held-out text with one word masked."""
+
+    before: str
+    word: str
+    after: str
+    guesses: tuple[tuple[str, float], ...]
+    """The likeliest tokens and their probabilities."""
+
+
+def masked_phrases(parts: Parts, seed: int, count: int = 5, top: int = 5) -> list[Phrase]:
+    """Phrases drawn by the seed alone from held-out sequences, each with one whole word masked."""
+    if parts.evaluation_data is None or not hasattr(parts.objective.loss, "logits"):
+        return []
+    rng = np.random.default_rng(derive_seed(seed, "phrases"))
+    return [_guess(parts, ids, position, top) for ids, position in islice(_candidates(parts, rng), count)]
+
+
+def _candidates(parts: Parts, rng: np.random.Generator) -> Iterator[tuple[list[int], int]]:
+    """Held-out sequences, special tokens included, with the position of a whole word in each."""
+    data, tokenizer = parts.evaluation_data, parts.tokenizer
+    assert data is not None
+    for index in rng.permutation(data.num_sequences)[:TRIES]:
+        ids = data.sequence(int(index)).tolist()
+        words = [p for p in range(4, len(ids) - 4) if _is_whole_word(tokenizer.convert_ids_to_tokens(ids[p : p + 2]))]
+        if words and len(ids) >= PHRASE_TOKENS:
+            yield ids, int(rng.choice(words))
+
+
+def _is_whole_word(tokens: list[str]) -> bool:
+    """A token of at least four letters that no continuation piece follows (WordPiece writes those ``##``)."""
+    return tokens[0].isalpha() and len(tokens[0]) >= 4 and not tokens[1].startswith("##")
+
+
+def _guess(parts: Parts, ids: list[int], position: int, top: int) -> Phrase:
+    tokenizer, objective = parts.tokenizer, parts.objective
+    masked = torch.tensor(ids, device=parts.device)
+    masked[position] = tokenizer.mask_token_id
+    keep = torch.tensor([position], device=parts.device)
+    with evaluation_mode(objective):
+        hidden = objective.encoder(masked, SequenceLayout.from_lengths([len(ids)], parts.device), keep=keep)
+        probabilities, tokens = objective.loss.logits(objective.encoder, hidden)[0].softmax(-1).topk(top)
+    start = max(position - PHRASE_TOKENS // 2, 0)
+    return Phrase(
+        before=_decode(tokenizer, ids[start:position]),
+        word=_decode(tokenizer, [ids[position]]),
+        after=_decode(tokenizer, ids[position + 1 : position + PHRASE_TOKENS // 2]),
+        guesses=tuple(
+            (_decode(tokenizer, [token]), probability)
+            for token, probability in zip(tokens.tolist(), probabilities.tolist(), strict=True)
+        ),
+    )
+
+
+def _decode(tokenizer: Any, ids: list[int]) -> str:
+    text: str = tokenizer.decode(ids, skip_special_tokens=True)
+    return text

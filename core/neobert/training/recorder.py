@@ -1,0 +1,110 @@
+"""What happens between two steps: log, evaluate, save. The clock stands still meanwhile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+from torch import Tensor
+
+from neobert.data import StepBatches
+from neobert.interfaces import Tracker
+from neobert.recipe.trainer import TrainerOptions
+from neobert.training.assemble import Parts
+from neobert.training.display import Display
+from neobert.training.evaluate import evaluate, guess_accuracy
+from neobert.training.meter import Clock
+
+if TYPE_CHECKING:
+    from neobert.training.loop import Position
+
+
+@define(kw_only=True)
+class Recorder:
+    """Writes down how a run goes, as often as the recipe says."""
+
+    trainer: TrainerOptions
+    trackers: Sequence[Tracker]
+    display: Display
+    save: Callable[[Position], None]
+    _clock: Clock = field(factory=Clock, init=False)
+    _tokens_logged: int = field(default=0, init=False)
+    _seconds_logged: float = field(default=0.0, init=False)
+
+    def start(self, parts: Parts, position: Position) -> None:
+        """The evaluation before the first step, and the clock."""
+        if position.step == 0 and parts.evaluation_data is not None:
+            position.evaluations["before"] = self._evaluate(parts, position)
+        self._tokens_logged = position.tokens_seen
+        self._clock = Clock()
+
+    def after_step(self, parts: Parts, data: StepBatches, norm: Tensor, position: Position, done: bool) -> None:
+        """Logs, evaluates and saves what is due; at the last step, everything.
+
+        A run cut short only saves: its next log line must be the one that the unbroken run would have written.
+        """
+        trainer = self.trainer
+        last = position.step >= trainer.max_steps
+        if _due(position.step, trainer.logging_steps) or last:
+            self._log(parts, data, norm, position)
+        self.display.step(position.step)
+        if parts.evaluation_data is not None and (_due(position.step, trainer.eval_steps) or last):
+            with self._clock.pause():
+                position.evaluations["after"] = self._evaluate(parts, position)
+        if _due(position.step, trainer.save_steps) or done:
+            with self._clock.pause():
+                self.save(position)
+
+    def _log(self, parts: Parts, data: StepBatches, norm: Tensor, position: Position) -> None:
+        seconds, self._seconds_logged = self._clock.seconds - self._seconds_logged, self._clock.seconds
+        tokens, self._tokens_logged = position.tokens_seen - self._tokens_logged, position.tokens_seen
+        means = position.meter.read(reset=_due(position.step, self.trainer.logging_steps))
+        metrics = {f"train/{name}": value for name, value in means.items()}
+        metrics["train/learning_rate"] = float(parts.optimizer.param_groups[0]["lr"])
+        metrics["train/epoch"] = float(data.epoch)
+        metrics["train/tokens_seen"] = float(position.tokens_seen)
+        metrics["train/tokens_per_second"] = tokens / max(seconds, 1e-9)
+        if self.trainer.log_grad_norm:
+            metrics["train/grad_norm"] = float(norm)
+        if position.skipped_steps:
+            metrics["train/skipped_steps"] = float(position.skipped_steps)
+        if self.trainer.log_weight_norms:
+            metrics |= _weight_norms(parts)
+        if self.trainer.log_train_accuracy:
+            with self._clock.pause():
+                metrics |= _train_accuracy(parts, data, self.trainer)
+        self._send(metrics, position.step)
+        self.display.log(metrics, position.step)
+
+    def _evaluate(self, parts: Parts, position: Position) -> dict[str, float]:
+        assert parts.evaluation_data is not None
+        self.display.note(f"evaluating on {parts.evaluation_data.description} ...")
+        means = evaluate(parts, parts.evaluation_data, self.trainer)
+        self._send({f"eval/{name}": value for name, value in means.items()}, position.step)
+        self.display.evaluation(means, position.step)
+        return means
+
+    def _send(self, metrics: dict[str, float], step: int) -> None:
+        for tracker in self.trackers:
+            tracker.log(metrics, step)
+
+
+def _due(step: int, every: int | None) -> bool:
+    return every is not None and step % every == 0
+
+
+def _weight_norms(parts: Parts) -> dict[str, float]:
+    """The norm of all weights of each role."""
+    squares: dict[str, float] = {}
+    for group in parts.groups:
+        total = sum(float(p.detach().float().square().sum()) for p in group.parameters.values())
+        squares[group.role] = squares.get(group.role, 0.0) + total
+    return {f"train/weight_norm/{role}": math.sqrt(value) for role, value in squares.items()}
+
+
+def _train_accuracy(parts: Parts, data: StepBatches, trainer: TrainerOptions) -> dict[str, float]:
+    """On the step's last micro-batch, after the update."""
+    accuracy = guess_accuracy(parts, parts.to_device(data.micro_batches[-1].batch), trainer)
+    return {} if accuracy is None else {"train/accuracy": float(accuracy)}

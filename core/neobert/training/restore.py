@@ -1,0 +1,41 @@
+"""Putting a checkpoint's state into freshly built parts."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from neobert.data import Cursor
+from neobert.recipe import Recipe
+from neobert.training.assemble import Parts
+from neobert.training.display import Display
+from neobert.training.loop import Position
+from neobert.training.meter import Meter
+from neobert.training.resume import Resumption, check_same_data, compare_schedules
+from neobert.training.state import fill_template
+
+
+def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Display) -> Position:
+    """Compares what can be compared only now (data, schedule, threads), then loads weights and optimizer state."""
+    import torch
+
+    progress = resumption.progress
+    check_same_data(progress, parts.training_data.fingerprint, parts.tokenizer_fingerprint, recipe)
+    old_context = evolve(parts.context, max_steps=resumption.recipe.trainer.max_steps)
+    compare_schedules(resumption.recipe.scheduler.build(old_context), parts.schedule, progress.step, recipe)
+    if progress.num_threads != torch.get_num_threads():
+        display.note(
+            f"the checkpoint was made with {progress.num_threads} threads, this run has {torch.get_num_threads()}: "
+            f"sums are taken in another order, so the bits differ (trainer.num_threads = {progress.num_threads} keeps them)"
+        )
+    template = fill_template(parts.objective.state_dict(), progress.optimizer_layout, parts.device)
+    parts.state.apply(parts.checkpointer.load(resumption.checkpoint, template))
+    meter = Meter(parts.device)
+    meter.restore(progress.meter)
+    return Position(
+        step=progress.step,
+        cursor=Cursor.from_json(progress.cursor),
+        tokens_seen=progress.tokens_seen,
+        meter=meter,
+        evaluations={name: dict(means) for name, means in progress.evaluations.items()},
+        skipped_steps=progress.skipped_steps,
+    )

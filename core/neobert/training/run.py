@@ -1,0 +1,117 @@
+"""A run from its recipe to its summary."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from neobert.files import write_json, write_text
+from neobert.interfaces import Tracker
+from neobert.recipe import Recipe
+from neobert.training.assemble import Parts, assemble, build_trackers
+from neobert.training.devices import Placement, place
+from neobert.training.display import Display, make_display, notes_of_parts
+from neobert.training.environment import describe_environment
+from neobert.training.finish import finish
+from neobert.training.loop import Position, train
+from neobert.training.meter import Meter
+from neobert.training.recorder import Recorder
+from neobert.training.resume import Resumption, find_checkpoint, prepare_resumption
+from neobert.training.restore import restore
+from neobert.training.run_directory import lock_run_directory, refuse_second_run, supersede
+from neobert.training.saving import Saver
+from neobert.training.signals import StopSignal
+
+
+def run(recipe: Recipe, console: Console | None = None) -> int:
+    """Runs a recipe. Returns 0 when ``max_steps`` was reached, 143 or 130 when a signal ended it sooner."""
+    display = make_display(console or Console(highlight=False))
+    placement = place(recipe.trainer)
+    with ExitStack() as stack:
+        stack.enter_context(notes_of_parts(display))
+        directory = stack.enter_context(lock_run_directory(Path(recipe.trainer.output_dir)))
+        resumption = _resumption(recipe, directory, display)
+        parts = assemble(recipe, placement, directory)
+        stack.callback(parts.training_data.close)
+        position = _position(recipe, parts, resumption, display)
+        _open(recipe, placement, directory, resumption, display)
+        trackers = build_trackers(recipe, parts.context)
+        for tracker in trackers:
+            stack.callback(tracker.close)
+        return _train(recipe, parts, position, trackers, directory, display)
+
+
+def _resumption(recipe: Recipe, directory: Path, display: Display) -> Resumption | None:
+    """Everything that could refuse the run, before data or model are touched."""
+    if recipe.trainer.resume_from_checkpoint is None:
+        refuse_second_run(directory, recipe.path)
+        return None
+    checkpoint, notes = find_checkpoint(recipe, directory)
+    for note in notes:
+        display.note(note)
+    if checkpoint is None:
+        return None
+    if checkpoint.parent.parent.resolve() != directory.resolve():
+        refuse_second_run(directory, recipe.path)
+    return prepare_resumption(checkpoint, recipe)
+
+
+def _position(recipe: Recipe, parts: Parts, resumption: Resumption | None, display: Display) -> Position:
+    if resumption is not None:
+        for note in resumption.notes:
+            display.note(note)
+        position = restore(recipe, parts, resumption, display)
+        display.note(f"going on from {resumption.checkpoint} at step {position.step}")
+        return position
+    if recipe.model.weights is not None:
+        from neobert.weights import load_weights
+
+        objective = parts.objective
+        num_tokens = len(parts.tokenizer)
+        display.note(load_weights(recipe.model.weights, objective.encoder, objective.loss, num_tokens=num_tokens))
+    return Position(step=0, cursor=parts.training_data.start(), tokens_seen=0, meter=Meter(parts.device))
+
+
+def _open(
+    recipe: Recipe, placement: Placement, directory: Path, resumption: Resumption | None, display: Display
+) -> None:
+    """The first writing into the folder, once nothing can be refused any more."""
+    moved = supersede(directory, resumption.progress.step if resumption else 0)
+    if moved:
+        display.note(moved)
+    write_text(directory / "recipe.toml", recipe.to_toml())
+    write_json(directory / "environment.json", describe_environment(recipe, placement))
+
+
+def _train(
+    recipe: Recipe, parts: Parts, position: Position, trackers: list[Tracker], directory: Path, display: Display
+) -> int:
+    trainer = recipe.trainer
+    saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
+    recorder = Recorder(trainer=trainer, trackers=trackers, display=display, save=saver.save)
+    for line in parts.training_data.report.lines():
+        display.note(line)
+    with StopSignal() as stop:
+        try:
+            display.start(trainer.max_steps, position.step)
+            recorder.start(parts, position)
+            train(parts, position, trainer, recorder, stop)
+        finally:
+            display.stop()
+        if position.step < trainer.max_steps:
+            display.note(
+                f"stopped by a signal at step {position.step} of {trainer.max_steps}; it is saved. To go on:\n"
+                f"  {_command(recipe)} --trainer.resume_from_checkpoint latest"
+            )
+            return stop.exit_status
+    finish(recipe, parts, position, directory, display.console, saver.notes)
+    return 0
+
+
+def _command(recipe: Recipe) -> str:
+    arguments = [argument for argument in sys.argv[1:] if "resume_from_checkpoint" not in argument]
+    return shlex.join(["neobert-run", *arguments]) if arguments else f"neobert-run {recipe.path}"

@@ -1,0 +1,99 @@
+"""The run's folder: one run at a time, never two histories in one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from neobert.errors import UserError
+from neobert.files import write_text
+from neobert.training.checkpoints import step_directories
+
+CHECKPOINTS = "checkpoints"
+EXPORTS = "model_checkpoints"
+METRICS = "metrics.jsonl"
+OURS = ("recipe.toml", METRICS, CHECKPOINTS, EXPORTS)
+
+
+@contextmanager
+def lock_run_directory(path: Path) -> Iterator[Path]:
+    """Makes the folder and holds it: a lock on an open file, which ends with the process however it ends."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        msg = f"trainer.output_dir = {str(path)!r} is a file, not a folder"
+        raise UserError(msg) from error
+    handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            msg = f"{path} is in use by a run that is still going; wait for it, or name another trainer.output_dir"
+            raise UserError(msg) from error
+        yield path
+    finally:
+        os.close(handle)
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a run has written here."""
+    return any((path / name).exists() for name in OURS)
+
+
+def refuse_second_run(path: Path, recipe: Path) -> None:
+    """A folder that holds a run is written only when resuming."""
+    if holds_run(path):
+        msg = (
+            f"{path} already holds a run, and two runs never share a folder. Ways on:\n"
+            f"  go on with it:      neobert-run {recipe} --trainer.resume_from_checkpoint latest\n"
+            f"  start another one:  neobert-run {recipe} --trainer.output_dir {path}-2\n"
+            f"  start it over:      remove {path} yourself, then run the same command"
+        )
+        raise UserError(msg)
+
+
+def supersede(path: Path, step: int) -> str | None:
+    """Moves what is newer than ``step`` out of the way, so that two histories never join; says what was moved."""
+    target = path / "superseded" / _next_name(path / "superseded")
+    moved = []
+    for kind in (CHECKPOINTS, EXPORTS):
+        for number, folder in step_directories(path / kind).items():
+            if number > step:
+                (target / kind).mkdir(parents=True, exist_ok=True)
+                os.rename(folder, target / kind / folder.name)
+                moved.append(f"{kind}/{folder.name}")
+    lines = _split_metrics(path / METRICS, step, target)
+    if lines:
+        moved.append(f"{lines} metric lines")
+    return f"moved to {target}: {', '.join(moved)}" if moved else None
+
+
+def _split_metrics(file: Path, step: int, target: Path) -> int:
+    """Keeps the lines up to ``step``; moves later ones, and a last line cut short, to ``target``."""
+    if not file.exists():
+        return 0
+    kept: list[str] = []
+    moved: list[str] = []
+    for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
+        (kept if _is_until(line, step) else moved).append(line)
+    if moved:
+        target.mkdir(parents=True, exist_ok=True)
+        write_text(target / METRICS, "".join(moved))
+        write_text(file, "".join(kept))
+    return len(moved)
+
+
+def _is_until(line: str, step: int) -> bool:
+    try:
+        return line.endswith("\n") and int(json.loads(line)["step"]) <= step
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _next_name(parent: Path) -> str:
+    taken = [int(path.name) for path in parent.iterdir() if path.name.isdecimal()] if parent.is_dir() else []
+    return f"{max(taken, default=0) + 1:03d}"

@@ -1,0 +1,125 @@
+"""All tensors of a run under flat dotted keys, for a checkpointer to write and to fill.
+
+Optimizer state goes by parameter name, never by position: a reordered group cannot swap two parameters' moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from neobert.context import ParameterGroup
+
+OPTIMIZER = "optimizer."
+GROUPS_KEY = f"{OPTIMIZER}param_groups"
+
+
+@frozen(eq=False)
+class RunState:
+    """What a run's tensors are, as one flat dict, and back."""
+
+    objective: nn.Module
+    optimizer: torch.optim.Optimizer
+    groups: tuple[ParameterGroup, ...]
+    initial_groups: list[dict[str, Any]]
+    """The optimizer's group options as the recipe made them, before any step."""
+
+    def collect(self) -> dict[str, Any]:
+        """``encoder.*`` and ``loss.*``, ``optimizer.PARAMETER.KEY``, and the groups' options as JSON."""
+        state: dict[str, Any] = dict(self.objective.state_dict())
+        packed = self.optimizer.state_dict()
+        names = self._names()
+        for index, values in packed["state"].items():
+            for key, value in values.items():
+                state[f"{OPTIMIZER}{names[index]}.{key}"] = value
+        state[GROUPS_KEY] = {"initial": self.initial_groups, "current": group_options(self.optimizer)}
+        return state
+
+    def apply(self, state: Mapping[str, Any]) -> None:
+        """Puts a loaded state into place. Every key is used, or it is an error."""
+        rest = dict(state)
+        saved_groups = rest.pop(GROUPS_KEY)
+        self.objective.load_state_dict(weights_of(rest), strict=True)
+        moments = {key: value for key, value in rest.items() if key.startswith(OPTIMIZER)}
+        packed = self.optimizer.state_dict()
+        packed["state"] = self._by_index(moments)
+        for group, initial, saved in zip(
+            packed["param_groups"], saved_groups["initial"], saved_groups["current"], strict=True
+        ):
+            group.update(_evolved(group, initial, saved))
+        self.optimizer.load_state_dict(packed)
+
+    def _by_index(self, moments: dict[str, Any]) -> dict[int, dict[str, Any]]:
+        by_index: dict[int, dict[str, Any]] = {}
+        # The longest name first, so that a parameter whose name begins another's takes only its own.
+        for index, name in sorted(self._names().items(), key=lambda item: -len(item[1])):
+            prefix = f"{OPTIMIZER}{name}."
+            mine = [key for key in moments if key.startswith(prefix)]
+            if mine:
+                by_index[index] = {key.removeprefix(prefix): moments.pop(key) for key in mine}
+        if moments:
+            msg = f"optimizer state of unknown parameters: {', '.join(sorted(moments))}"
+            raise ValueError(msg)
+        return by_index
+
+    def _names(self) -> dict[int, str]:
+        """Position in the optimizer -> the parameter's name."""
+        names = {id(p): name for group in self.groups for name, p in group.parameters.items()}
+        ordered = (p for group in self.optimizer.param_groups for p in group["params"])
+        return {index: names[id(p)] for index, p in enumerate(ordered)}
+
+
+def weights_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a state that is the model's and the loss's."""
+    return {key: value for key, value in state.items() if not key.startswith(OPTIMIZER)}
+
+
+def fill_template(weights: Mapping[str, Any], layout: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Keys, shapes and dtypes of a saved state, to be filled; ``layout`` is what `layout_of` said of it."""
+    template: dict[str, Any] = dict(weights)
+    for key, entry in layout.items():
+        if entry is None:
+            template[key] = None
+        else:
+            # Step counters are scalars and live on the host, unless the optimizer moves them.
+            home = device if entry["shape"] else torch.device("cpu")
+            template[key] = torch.empty(entry["shape"], dtype=getattr(torch, entry["dtype"]), device=home)
+    return template
+
+
+def layout_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the optimizer's part of a state looks like: a fresh optimizer has none of it before its first step."""
+    return {
+        key: {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
+        if isinstance(value, Tensor)
+        else None
+        for key, value in state.items()
+        if key.startswith(OPTIMIZER)
+    }
+
+
+def group_options(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Each group's options as JSON values, the learning rate of the moment left out: a schedule makes that."""
+    return [
+        {key: _plain(value) for key, value in group.items() if key not in ("params", "param_names", "lr")}
+        for group in optimizer.param_groups
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return value.item() if isinstance(value, Tensor) else value
+
+
+def _evolved(fresh: Mapping[str, Any], initial: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Saved values, except where this recipe says another one than the checkpoint's did: what it says is meant."""
+    return {
+        key: tuple(value) if isinstance(fresh[key], tuple) else value
+        for key, value in saved.items()
+        if key in fresh and _plain(fresh[key]) == initial.get(key)
+    }

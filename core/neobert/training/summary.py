@@ -1,0 +1,67 @@
+"""What a run ends with: what was learned, where it lies, what to run next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from neobert.training.phrases import Phrase
+
+
+def losses_table(evaluations: Mapping[str, Mapping[str, float]], unigram: float | None) -> Table | None:
+    """Held-out loss before and after, beside the unigram model's, in nats a token."""
+    if "after" not in evaluations:
+        return None
+    table = Table(title="held-out masked-token loss (nats a token)", title_justify="left")
+    for column in ("before", "after", "unigram model", "below unigram"):
+        table.add_column(column, justify="right")
+    after = evaluations["after"]["loss"]
+    before = evaluations.get("before", {}).get("loss")
+    table.add_row(
+        "-" if before is None else f"{before:.4f}",
+        f"{after:.4f}",
+        "-" if unigram is None else f"{unigram:.4f}",
+        "-" if unigram is None else f"{unigram - after:.4f}",
+    )
+    return table
+
+
+def show_summary(
+    console: Console,
+    *,
+    evaluations: Mapping[str, Mapping[str, float]],
+    unigram: float | None,
+    phrases: Sequence[Phrase],
+    notes: Sequence[str],
+    places: Mapping[str, Path],
+    next_commands: Sequence[str],
+) -> None:
+    """Prints it. User text is never parsed as markup."""
+    console.print()
+    table = losses_table(evaluations, unigram)
+    console.print(table if table is not None else "no held-out data: nothing was evaluated")
+    if phrases:
+        console.print("\nmasked held-out phrases, and the model's guesses:")
+        for phrase in phrases:
+            _show_phrase(console, phrase)
+    for note in notes:
+        console.print(Text(note), soft_wrap=True)
+    console.print("\nresults:")
+    for name, path in places.items():
+        console.print(Text(f"  {name:<12} {path}"), soft_wrap=True)
+    console.print("next:")
+    for command in next_commands:
+        console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def _show_phrase(console: Console, phrase: Phrase) -> None:
+    line = Text(f"  ... {phrase.before} ")
+    line.append(f"[{phrase.word}]", style="bold")
+    line.append(f" {phrase.after} ...")
+    console.print(line, soft_wrap=True)
+    guesses = ", ".join(f"{token} {probability:.0%}" for token, probability in phrase.guesses)
+    console.print(Text(f"      {guesses}", style="dim"), soft_wrap=True)

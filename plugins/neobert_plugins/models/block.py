@@ -1,0 +1,93 @@
+"""The repeated block: attention and a feed-forward layer, each behind a norm and added to what came in.
+
+Shapes: T tokens in the stream, M of them wanted, H heads, D head dim, C hidden size, I feed-forward width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neobert_plugins.models.rotary import rotate
+
+if TYPE_CHECKING:
+    from neobert import SequenceLayout
+    from neobert.interfaces import AttentionBackend
+    from neobert_plugins.models import NeoBERT
+
+
+class Block(nn.Module):
+    """A pre-norm block. Names of modules and rows of matrices are those of the published weights."""
+
+    def __init__(self, options: NeoBERT, attend: AttentionBackend) -> None:
+        super().__init__()
+        self.num_heads = options.num_attention_heads
+        self.scale = options.head_dim**-0.5
+        self.dropout_prob = options.dropout_prob
+        self.attend = attend
+        self.attention_norm = make_norm(options)
+        self.qkv = nn.Linear(options.hidden_size, 3 * options.hidden_size, bias=False)
+        self.wo = nn.Linear(options.hidden_size, options.hidden_size, bias=False)
+        self.ffn_norm = make_norm(options)
+        self.ffn = _make_feed_forward(options)
+
+    def forward(
+        self, hidden: Tensor, rotary: Tensor | None, layout: SequenceLayout, keep: Tensor | None = None
+    ) -> Tensor:
+        """hidden (T, C) -> (T, C), or (M, C) with ``keep`` (M,): past attention no token needs another."""
+        dropout_p = self.dropout_prob if self.training else 0.0
+        q, k, v = split_heads(self.qkv(self.attention_norm(hidden)), self.num_heads, rotary)
+        seen_TC = self.attend(q, k, v, layout, scale=self.scale, dropout_p=dropout_p).flatten(1)
+        seen_TC, hidden = select(keep, seen_TC, hidden)
+        hidden = hidden + F.dropout(self.wo(seen_TC), dropout_p)
+        return hidden + F.dropout(self.ffn(self.ffn_norm(hidden)), dropout_p)
+
+
+class SwiGLU(nn.Module):
+    """A gated feed-forward layer (Shazeer, 2020, arXiv:2002.05202); ``w12`` is [gate, up] in one matrix."""
+
+    def __init__(self, hidden_size: int, width: int) -> None:
+        super().__init__()
+        self.w12 = nn.Linear(hidden_size, 2 * width, bias=False)
+        self.w3 = nn.Linear(width, hidden_size, bias=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(T, C) -> (T, C)."""
+        gate_TI, up_TI = self.w12(hidden).chunk(2, dim=-1)
+        out: Tensor = self.w3(F.silu(gate_TI) * up_TI)
+        return out
+
+
+def split_heads(qkv: Tensor, num_heads: int, rotary: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """(T, 3 C), by head [q, k, v] -> q, k, v (T, H, D), q and k turned to their positions."""
+    qkv_TH3D = qkv.view(qkv.shape[0], num_heads, 3, -1)
+    if rotary is None:
+        q, k, v = qkv_TH3D.unbind(2)
+        return q, k, v
+    qk_TH2D, v_TH1D = qkv_TH3D.split((2, 1), dim=2)
+    q, k = rotate(qk_TH2D, rotary).unbind(2)
+    return q, k, v_TH1D.squeeze(2)
+
+
+def select(keep: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """The rows named by ``keep`` (M,), in its order; all of them when it is None."""
+    return tensors if keep is None else tuple(tensor.index_select(0, keep) for tensor in tensors)
+
+
+def make_norm(options: NeoBERT) -> nn.Module:
+    """RMSNorm or LayerNorm over the hidden size, as the options say."""
+    kind = nn.RMSNorm if options.rms_norm else nn.LayerNorm
+    return kind(options.hidden_size, eps=options.norm_eps)
+
+
+def _make_feed_forward(options: NeoBERT) -> nn.Module:
+    width = options.feed_forward_width
+    if options.hidden_act == "swiglu":
+        return SwiGLU(options.hidden_size, width)
+    return nn.Sequential(
+        nn.Linear(options.hidden_size, width, bias=False),
+        nn.GELU(),
+        nn.Linear(width, options.hidden_size, bias=False),
+    )

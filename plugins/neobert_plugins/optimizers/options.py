@@ -1,0 +1,131 @@
+"""Options of the optimizers. Light: torch is imported when one is built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import field, frozen
+from attrs.validators import and_, deep_iterable, ge, gt, lt, max_len, min_len
+
+if TYPE_CHECKING:
+    import torch
+
+    from neobert import BuildContext
+
+_BELOW_ONE = and_(ge(0.0), lt(1.0))
+
+
+def _learning_rate(default: float, help: str) -> Any:
+    return field(default=default, validator=ge(0.0), metadata={"help": help})
+
+
+def _betas(help: str) -> Any:
+    pair = and_(min_len(2), max_len(2))
+    return field(default=(0.9, 0.95), validator=deep_iterable(_BELOW_ONE, pair), metadata={"help": help})
+
+
+def _eps() -> Any:
+    return field(
+        default=1e-8, validator=gt(0.0), metadata={"help": "added to the root of Adam's second moment"}
+    )
+
+
+def _weight_decay(default: float, help: str) -> Any:
+    return field(default=default, validator=ge(0.0), metadata={"help": help})
+
+
+@frozen(kw_only=True)
+class AdamW:
+    """AdamW (Loshchilov & Hutter 2019), with decay on weights of two or more dimensions."""
+
+    lr: float = _learning_rate(6e-4, "base learning rate")
+    betas: tuple[float, float] = _betas("decay rates of the two moments")
+    eps: float = _eps()
+    weight_decay: float = _weight_decay(0.1, "share of a weight taken off per unit of learning rate")
+
+    def build(self, context: BuildContext) -> torch.optim.Optimizer:
+        """`torch.optim.AdamW` with a group for each of the context's, fused where torch can."""
+        import torch
+
+        from neobert_plugins.optimizers.groups import as_torch_groups, can_fuse
+
+        groups = as_torch_groups(context.parameter_groups, self.weight_decay)
+        fused = can_fuse(context.parameter_groups)
+        return torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
+
+
+@frozen(kw_only=True)
+class Adam:
+    """Adam (Kingma & Ba 2015), without any weight decay."""
+
+    lr: float = _learning_rate(6e-4, "base learning rate")
+    betas: tuple[float, float] = _betas("decay rates of the two moments")
+    eps: float = _eps()
+
+    def build(self, context: BuildContext) -> torch.optim.Optimizer:
+        """`torch.optim.Adam` with a group for each of the context's, fused where torch can."""
+        import torch
+
+        from neobert_plugins.optimizers.groups import as_torch_groups, can_fuse
+
+        groups = as_torch_groups(context.parameter_groups, 0.0)
+        fused = can_fuse(context.parameter_groups)
+        return torch.optim.Adam(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
+
+
+@frozen(kw_only=True)
+class Muon:
+    """Muon (Jordan et al. 2024) for the 2-D weights of the blocks, AdamW for everything else."""
+
+    lr: float = _learning_rate(0.02, "base learning rate of the blocks' matrices; see adjust_lr_fn")
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] = field(
+        default="original",
+        metadata={
+            "help": "lr of a (rows, columns) matrix: `original` times max(1, rows/columns)**0.5, "
+            "`match_rms_adamw` times 0.2 * max(rows, columns)**0.5, for an lr as AdamW would have it"
+        },
+    )
+    momentum: float = field(
+        default=0.95, validator=_BELOW_ONE, metadata={"help": "decay rate of the momentum"}
+    )
+    nesterov: bool = field(default=True, metadata={"help": "look ahead along the momentum"})
+    ns_steps: int = field(
+        default=5,
+        validator=and_(ge(1), lt(100)),
+        metadata={"help": "Newton-Schulz steps towards orthogonality"},
+    )
+    ns_dtype: Literal["auto", "float32", "bfloat16"] = field(
+        default="auto",
+        metadata={"help": "dtype of those steps; auto: bfloat16 where the hardware has it, else float32"},
+    )
+    weight_decay: float = _weight_decay(
+        0.01, "share of a weight taken off per unit of learning rate, matrices and the others alike"
+    )
+    adamw_lr: float = _learning_rate(3e-3, "base learning rate of embedding, head and vectors")
+    betas: tuple[float, float] = _betas("decay rates of AdamW's two moments")
+    eps: float = _eps()
+
+    def build(self, context: BuildContext) -> torch.optim.Optimizer:
+        """One optimizer to the loop: groups of role ``matrix`` get Muon's update, the rest AdamW's."""
+        from neobert_plugins.optimizers.groups import as_torch_groups, can_fuse
+        from neobert_plugins.optimizers.muon import MuonWithAdamW
+
+        groups = context.parameter_groups
+        matrices = tuple(group for group in groups if group.role == "matrix")
+        others = tuple(group for group in groups if group.role != "matrix")
+        muon = {
+            "lr": self.lr,
+            "adjust_lr_fn": self.adjust_lr_fn,
+            "momentum": self.momentum,
+            "nesterov": self.nesterov,
+            "ns_steps": self.ns_steps,
+            "ns_dtype": None if self.ns_dtype == "auto" else self.ns_dtype,
+        }
+        return MuonWithAdamW(
+            [{**group, **muon} for group in as_torch_groups(matrices, self.weight_decay)],
+            as_torch_groups(others, self.weight_decay),
+            adamw_lr=self.adamw_lr,
+            betas=self.betas,
+            eps=self.eps,
+            fused=can_fuse(others),
+        )

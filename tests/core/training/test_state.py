@@ -1,0 +1,77 @@
+"""Optimizer state survives by name, whatever the order of groups, and a recipe's new value is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from neobert.context import ParameterGroup
+from neobert.training.state import GROUPS_KEY, RunState, fill_template, group_options, layout_of
+
+
+def _objective() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.ModuleDict({"encoder": nn.Linear(3, 3), "loss": nn.Linear(3, 2, bias=False)})
+
+
+def _make(objective: nn.Module, order: Callable[[list[str]], list[str]] = list, **options: float) -> RunState:
+    named = dict(objective.named_parameters())
+    groups = tuple(
+        ParameterGroup(role="vector", decay=False, parameters={name: named[name]}) for name in order(list(named))
+    )
+    optimizer = torch.optim.AdamW([{"params": list(g.parameters.values())} for g in groups], lr=0.1, **options)
+    return RunState(objective, optimizer, groups, group_options(optimizer))
+
+
+def _step(run: RunState) -> None:
+    torch.manual_seed(1)
+    run.objective["loss"](run.objective["encoder"](torch.randn(5, 3))).square().sum().backward()
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+
+
+def _load(run: RunState, saved: dict[str, object]) -> None:
+    template = fill_template(run.objective.state_dict(), layout_of(saved), torch.device("cpu"))
+    assert template.keys() == saved.keys()
+    run.apply(saved)
+
+
+def test_a_restored_run_goes_on_bit_for_bit_whatever_the_order_of_groups() -> None:
+    first = _make(_objective())
+    _step(first)
+    saved = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in first.collect().items()}
+    second = _make(_objective(), order=lambda names: names[::-1])
+    _load(second, saved)
+    _step(first)
+    _step(second)
+    for name, value in first.objective.state_dict().items():
+        assert torch.equal(value, second.objective.state_dict()[name]), name
+
+
+def test_group_options_evolve_unless_the_recipe_changed_them() -> None:
+    first = _make(_objective(), weight_decay=0.1)
+    _step(first)
+    first.optimizer.param_groups[0]["eps"] = 1e-3  # as an optimizer that adapts its own options would
+    saved = first.collect()
+    same, changed = _make(_objective(), weight_decay=0.1), _make(_objective(), weight_decay=0.2, eps=1e-4)
+    _load(same, saved)
+    _load(changed, saved)
+    assert same.optimizer.param_groups[0]["eps"] == 1e-3
+    assert changed.optimizer.param_groups[0]["eps"] == 1e-4
+    assert changed.optimizer.param_groups[0]["weight_decay"] == 0.2
+    assert saved[GROUPS_KEY]["initial"][0]["eps"] == 1e-8
+
+
+def test_every_key_is_used_or_it_is_an_error() -> None:
+    run = _make(_objective())
+    _step(run)
+    saved = run.collect()
+    with pytest.raises(ValueError, match="unknown parameters"):
+        run.apply(saved | {"optimizer.nobody.exp_avg": torch.zeros(1)})
+    with pytest.raises(RuntimeError, match="encoder.weight"):
+        run.apply({key: value for key, value in saved.items() if key != "encoder.weight"})
+    with pytest.raises(RuntimeError, match="encoder.more"):
+        run.apply(saved | {"encoder.more": torch.zeros(1)})
