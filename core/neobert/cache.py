@@ -1,4 +1,4 @@
-"""Work that is done once: a folder for results, and a way to build one that no second run and no kill can spoil."""
+"""Work that is done once: a folder for results, safe against two runs at once and against a kill."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neobert.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 
 def cache_directory(*names: str) -> Path:
@@ -26,7 +29,10 @@ def cache_directory(*names: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"cannot make the cache folder {folder}: {error.strerror}\nset NEOBERT_CACHE to a folder you may write to"
+        msg = (
+            f"cannot make the cache folder {folder}: {error.strerror}\n"
+            "set NEOBERT_CACHE to a folder you may write to"
+        )
         raise UserError(msg) from error
     return folder
 
@@ -34,8 +40,8 @@ def cache_directory(*names: str) -> Path:
 def build_once(path: Path, build: Callable[[Path], None]) -> Path:
     """``path``, built by ``build(temporary path)`` unless it is already there; a file or a folder.
 
-    Two runs at once build it once: the second waits. What a killed run left is removed by the next. The result is
-    synced to disk and only then gets its name, so whatever stands under ``path`` is whole.
+    Two runs at once build it once: the second waits. What a killed run left is removed by the next. The
+    result is synced to disk and only then gets its name, so whatever stands under ``path`` is whole.
     """
     if path.exists():
         return path
@@ -53,7 +59,10 @@ def build_once(path: Path, build: Callable[[Path], None]) -> Path:
         except BaseException as error:
             _remove(partial)
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                msg = f"no space left to cache {path.name} in {path.parent}\nfree some, or set NEOBERT_CACHE to another disk"
+                msg = (
+                    f"no space left to cache {path.name} in {path.parent}\n"
+                    "free some, or set NEOBERT_CACHE to another disk"
+                )
                 raise UserError(msg) from error
             raise
     return path

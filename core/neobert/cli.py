@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
 from neobert.commands.arguments import parse
-from neobert.errors import UserError
+from neobert.errors import RecipeError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = int(import_module(f"neobert.commands.{arguments.command}").run(arguments))
         sys.stdout.flush()
         return status
+    except RecipeError as error:
+        print(error, file=sys.stderr)  # each problem begins with file:line, as editors like it
+        return MISTAKE
     except UserError as error:
         return _tell(str(error))
     except KeyboardInterrupt:
@@ -70,11 +74,15 @@ def _never_fail_on_encoding(*streams: TextIO) -> None:
 def _stdout_is_closed() -> bool:
     """Whether it is our own output that nobody reads; then nothing more is written to it, at exit neither."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        descriptor = sys.stdout.fileno()
+    except OSError:
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    if not poll.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return True
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ class FieldDescription:
     default: str
     """As TOML writes it; ``unset`` for none, ``required`` where the recipe has to say."""
     help: str
+    part: str | None = None
+    """For a field of parts: their kind."""
 
 
 def describe_fields(cls: type) -> list[FieldDescription]:
@@ -40,6 +42,7 @@ def describe_fields(cls: type) -> list[FieldDescription]:
             _type_of(attribute, types_by_name[attribute.name]),
             default_text(attribute),
             str(attribute.metadata.get("help", "")),
+            part_kind(attribute),
         )
         for attribute in attrs.fields(cls)
         if attribute.init

@@ -79,5 +79,8 @@ class ModelKeys:
 
     weights: str | None = field(
         default=None,
-        metadata={"help": "folder or safetensors file to start from; strict: every tensor is used, or it is an error"},
+        metadata={
+            "help": "folder or safetensors file to start from; strict: every tensor is used, or it is an error",
+            "path": True,
+        },
     )

@@ -61,9 +61,6 @@ FLAGS = (
     Flag("--version", (), "print the version", "version"),
     Flag("--help", (), "print this", "help"),
 )
-TABLES = (*tuple(kind.key for kind in KINDS.values() if kind.key is not None), "trainer")
-"""Names of a recipe's tables, each of which is an override too."""
-
 _BY_NAME = {flag.name: flag for flag in FLAGS}
 
 
@@ -132,21 +129,22 @@ def _with_flag(arguments: Arguments, flag: Flag, values: list[str], rest: list[s
 
 
 def _override(token: str, rest: list[str]) -> list[str]:
-    """The tokens of one override, its value taken from ``rest`` unless it is joined by ``=``."""
-    from neobert.recipe import is_override
+    """The tokens of one override, its value taken from ``rest`` unless it is joined by ``=``.
+
+    One without a value is passed on as it is: the recipe tells all that is wrong with it in one answer.
+    """
+    from neobert.recipe.overrides import is_override
 
     if not is_override(token):
         raise UsageError(_misspelt(token))
-    if "=" in token:
-        return [token]
-    if not rest or rest[0].startswith("--"):
-        msg = f"{token} needs a value: {token} VALUE, or {token}=VALUE"
-        raise UsageError(msg)
-    return [token, rest.pop(0)]
+    has_value = "=" not in token and rest and not rest[0].startswith("--")
+    return [token, rest.pop(0)] if has_value else [token]
 
 
 def _misspelt(token: str) -> str:
     """Which flag may have been meant: the tool's own, a table, or a key that lacks its table."""
+    from neobert.recipe.overrides import TABLES
+
     name = token.partition("=")[0]
     hint = _whole_key(name.lstrip("-").replace("-", "_"))
     if hint is None:

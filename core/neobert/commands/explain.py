@@ -5,13 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
-import attrs
-
 from neobert.commands.kind import known_kind
 from neobert.describe import describe_fields
 from neobert.errors import UserError
 from neobert.kinds import KINDS
-from neobert.parts import part_kind
 from neobert.registry import Plugin, default_registry
 
 if TYPE_CHECKING:
@@ -100,9 +97,8 @@ def _fields(cls: type) -> Iterator[str]:
         yield f"  {described.name}    {described.type}    {default}"
         if described.help:
             yield f"      {described.help}"
-        kind = part_kind(getattr(attrs.fields(cls), described.name))
-        if kind is not None:
-            yield f"      names: {', '.join(default_registry().names(kind)) or 'none'}"
+        if described.part is not None:
+            yield f"      names: {', '.join(default_registry().names(described.part)) or 'none'}"
 
 
 def _indented(text: str) -> list[str]:

@@ -17,7 +17,7 @@ def run(arguments: Arguments) -> int:
         msg = f"there is no checkpoint folder {checkpoint}: it is a folder such as runs/NAME/checkpoints/1000"
         raise UserError(msg)
 
-    from neobert.export import export_checkpoint
+    from neobert.training.export_checkpoint import export_checkpoint
 
     print(export_checkpoint(checkpoint, folder))
     return 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from neobert.commands.arguments import FLAGS, TABLES, Arguments
+from neobert.commands.arguments import FLAGS, Arguments
+from neobert.recipe.overrides import TABLES
 
 _TOP = """\
 usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]

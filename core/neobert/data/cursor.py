@@ -13,7 +13,7 @@ class Cursor:
     """The place before which everything has been trained on."""
 
     epoch: int = 0
-    """Passes over the data that are finished (counted by windows: a few sequences may be carried into this one)."""
+    """Passes over the data that are finished, but for what is carried over."""
     window: int = 0
     """The window of this epoch's order that is being trained on."""
     position: int = 0
@@ -33,7 +33,9 @@ class Cursor:
             msg = f"a cursor has the keys {sorted(names)}, got {value!r}"
             raise ValueError(msg)
         carry = value["carry"]
-        if not isinstance(carry, list) or not all(isinstance(piece, list) and len(piece) == 3 for piece in carry):
+        if not isinstance(carry, list) or not all(
+            isinstance(piece, list) and len(piece) == 3 for piece in carry
+        ):
             msg = f"a cursor's carry is a list of [document, start, stop], got {carry!r}"
             raise ValueError(msg)
         numbers = {name: _count(name, value[name]) for name in sorted(names - {"carry"})}

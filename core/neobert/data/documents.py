@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from attrs import field, frozen
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 class Documents(Protocol):
@@ -33,8 +36,7 @@ class Documents(Protocol):
 
 @frozen(eq=False)
 class TokenStore:
-    """Documents in a cache folder, memory-mapped: ``ids.bin``, ``ends.bin`` (int64, one past the last token) and
-    ``store.json``, written last."""
+    """A cache folder, memory-mapped: ``ids.bin``, ``ends.bin`` (int64), and ``store.json``, written last."""
 
     folder: Path
     fingerprint: str = field(init=False)

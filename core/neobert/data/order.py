@@ -1,30 +1,35 @@
 """The order of the data: a seeded permutation that can be evaluated at any index, with no table and no state.
 
-A Feistel network over an a x b grid with a * b just over N (Black and Rogaway 2002, "Ciphers with arbitrary finite
-domains"): an index is a pair (left, right), and each round adds a keyed function of one half to the other, modulo that
-half's size, which can be undone. The few results that are N or more are sent through again until they land inside.
+A Feistel network over an a x b grid with a * b just over N (Black and Rogaway 2002, "Ciphers with arbitrary
+finite domains"): an index is a pair (left, right), and each round adds a keyed function of one half to the
+other, modulo that half's size, which can be undone. The few results that are N or more are sent through again
+until they land inside.
 """
 
 from __future__ import annotations
 
 from math import isqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neobert.seeding import derive_seed
 
-ROUNDS = 8
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ROUNDS = 16
+"""Fewer leave some orders of six items likelier than others (chi-square over 36,000 keys)."""
 _U64 = np.uint64
 
 
 def permute(indices: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64]:
-    """Where a permutation of ``range(size)`` puts each index: one function per key, O(1) time and memory an index.
+    """Where a permutation of ``range(size)`` puts each index: O(1) time and memory an index.
 
     Raises ValueError for an index outside ``range(size)``.
     """
     values = np.asarray(indices, dtype=np.int64)
-    if values.size and not (0 <= values.min() and values.max() < size):
+    if values.size and not (values.min() >= 0 and values.max() < size):
         msg = f"indices must be in 0..{size - 1}, got {values.min()}..{values.max()}"
         raise ValueError(msg)
     columns = max(1, isqrt(size - 1) + 1) if size > 1 else 1

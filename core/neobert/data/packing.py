@@ -1,8 +1,9 @@
 """Packing: which sequences share a micro-batch, so that its token budget is filled.
 
-Planned from the histogram of lengths, as in Krell et al. 2021 ("Efficient sequence packing without cross-contamination"):
-the work grows with the number of different lengths and of batches, not of documents. Most of a large budget is dealt in
-the order's own sequence, so that a batch mixes lengths; the last of it is filled with the longest that still fits.
+Planned from the histogram of lengths, as in Krell et al. 2021 ("Efficient sequence packing without
+cross-contamination"): the work grows with the number of different lengths and of batches, not of documents.
+Most of a large budget is dealt in the order's own sequence, so that a batch mixes lengths; the last of it is
+filled with the longest that still fits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 LEFT = -1
 """In `Packing.batch_of`: in no batch."""
-_FITTED_LENGTHS = 2
+_FITTED_LENGTHS = 4
 """How many times the longest sequence is kept free of each budget for fitting; the rest is dealt."""
 
 _Int64s = NDArray[np.int64]
@@ -33,8 +34,9 @@ class Packing:
 def pack(lengths: _Int64s, budget: int, *, first: int = 0, keep_remainder: bool = False) -> Packing:
     """Packs sequences of these lengths (n,), in tokens, into batches of at most ``budget`` tokens.
 
-    The ``first`` ones (carried over; together under the budget) all go into batch 0, so that none waits twice. What is
-    left over at the end has fewer than ``budget`` tokens; with ``keep_remainder`` it is one more, short, batch.
+    The ``first`` ones (carried over; together under the budget) all go into batch 0, so that none waits
+    twice. What is left over at the end has fewer than ``budget`` tokens; with ``keep_remainder`` it is one
+    more, short, batch.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     if lengths.size == 0:
@@ -55,7 +57,7 @@ def pack(lengths: _Int64s, budget: int, *, first: int = 0, keep_remainder: bool 
 
 
 def pack_in_order(lengths: _Int64s, budget: int) -> Packing:
-    """Packs next-fit: each batch takes sequences as they come until one does not fit. Nothing is left over."""
+    """Packs next-fit: each batch takes sequences as they come until one does not fit; none is left over."""
     ends = np.cumsum(lengths, dtype=np.int64)
     starts: list[int] = []
     start = 0
@@ -68,7 +70,7 @@ def pack_in_order(lengths: _Int64s, budget: int) -> Packing:
 
 
 def _deal(lengths: _Int64s, budget: int, first: int, batch_of: _Int64s, batches: int) -> list[int]:
-    """Deals sequences in order into every batch but its last stretch; returns the gap of each batch, in tokens."""
+    """Deals sequences in order into all but each batch's last stretch; returns the gaps, in tokens."""
     carried = int(lengths[:first].sum())
     batch_of[:first] = 0
     longest = int(lengths.max())
@@ -86,7 +88,7 @@ def _deal(lengths: _Int64s, budget: int, first: int, batch_of: _Int64s, batches:
 
 
 def _fit(lengths: _Int64s, gaps: list[int], budget: int, batch_of: _Int64s) -> int:
-    """Fills the gaps, then further batches while a whole budget is left; returns how many batches there are."""
+    """Fills the gaps, then further batches while a whole budget is left; returns the number of batches."""
     pool = np.flatnonzero(batch_of == LEFT)
     pool = pool[np.argsort(lengths[pool], kind="stable")]
     values, counts = np.unique(lengths[pool], return_counts=True)
@@ -116,8 +118,8 @@ class _Histogram:
         """(length, first batch, how many batches, how many of the length in each)."""
 
     def take(self, gap: int, batch: int, limit: int) -> int:
-        """Fills a gap with the longest that fits, again and again; does the same for as many of the ``limit`` batches
-        from ``batch`` on as the counts allow. Returns how many batches that was."""
+        """Fills a gap with the longest that fits, again and again, and as many of the ``limit`` batches
+        from ``batch`` on as the counts allow alike. Returns how many batches that was."""
         picks: list[tuple[int, int]] = []
         repeats = limit
         high = len(self.values)
@@ -136,7 +138,7 @@ class _Histogram:
         return repeats
 
     def hand_out(self, pool: _Int64s, values: _Int64s, counts: _Int64s, batch_of: _Int64s) -> None:
-        """Gives each place that was taken an actual sequence of its length, the earliest of the order first."""
+        """Gives each place taken an actual sequence of its length, the earliest of the order first."""
         if not self.taken:
             return
         taken = np.asarray(self.taken, dtype=np.int64)

@@ -12,38 +12,34 @@ from numpy.typing import NDArray
 from neobert.data.sequences import SpecialTokens
 from neobert.errors import UserError
 
-_LOOKED_AT = 1000
-_ROWS = 10_000
+_ROWS_A_BLOCK = 10_000
+_Int64s = NDArray[np.int64]
 
 
 @frozen(eq=False)
 class ArrowDocuments:
-    """The ``input_ids`` column of a ``datasets.Dataset``. Special tokens around the rows are left out when read."""
+    """The ``input_ids`` of a ``datasets.Dataset``, without the special tokens that rows may carry."""
 
     rows: Any
     special: SpecialTokens = field(factory=SpecialTokens)
     """Those that every row already carries: not counted in lengths."""
     fingerprint: str = field(default="")
     lengths: NDArray[np.int32] = field(init=False, repr=False)
-    _chunks: tuple[tuple[NDArray[Any], NDArray[Any]], ...] = field(init=False, repr=False)
-    _first_rows: NDArray[np.int64] = field(init=False, repr=False)
-    _indices: NDArray[np.int64] | None = field(init=False, repr=False)
+    _chunks: tuple[tuple[NDArray[Any], _Int64s], ...] = field(init=False, repr=False)
+    """Of each chunk of the table: all ids end to end, and where each row begins and ends."""
+    _first_rows: _Int64s = field(init=False, repr=False)
+    _indices: _Int64s | None = field(init=False, repr=False)
+    """Row of the table for each document, where the dataset is a selection."""
 
     def __attrs_post_init__(self) -> None:
-        column = self.rows.data.column("input_ids").combine_chunks()
-        chunks = column.chunks if hasattr(column, "chunks") else [column]
-        arrays = tuple(
-            (chunk.values.to_numpy(zero_copy_only=False), chunk.offsets.to_numpy(zero_copy_only=False))
-            for chunk in chunks
-        )
-        sizes = [len(offsets) - 1 for _, offsets in arrays]
-        stored = np.concatenate([np.diff(offsets) for _, offsets in arrays] or [np.empty(0, dtype=np.int64)])
-        indices = None
-        if self.rows._indices is not None:
-            indices = self.rows._indices.column(0).to_numpy()
+        chunks = tuple(_flat(chunk) for chunk in self.rows.data.column("input_ids").chunks)
+        stored = np.concatenate([np.diff(bounds) for _, bounds in chunks] or [np.empty(0, dtype=np.int64)])
+        selection = self.rows._indices
+        indices = None if selection is None else selection.column(0).to_numpy().astype(np.int64)
+        if indices is not None:
             stored = stored[indices]
-        object.__setattr__(self, "_chunks", arrays)
-        object.__setattr__(self, "_first_rows", np.cumsum([0, *sizes]))
+        object.__setattr__(self, "_chunks", chunks)
+        object.__setattr__(self, "_first_rows", np.cumsum([0, *(len(bounds) - 1 for _, bounds in chunks)]))
         object.__setattr__(self, "_indices", indices)
         object.__setattr__(self, "lengths", (stored - self.special.count).astype(np.int32))
 
@@ -57,60 +53,81 @@ class ArrowDocuments:
         """Tokens ``start:stop`` of a row, a view into the mapped table."""
         row = document if self._indices is None else int(self._indices[document])
         chunk = int(np.searchsorted(self._first_rows, row, side="right")) - 1
-        values, offsets = self._chunks[chunk]
-        begin = int(offsets[row - int(self._first_rows[chunk])]) + len(self.special.prefix)
+        values, bounds = self._chunks[chunk]
+        begin = int(bounds[row - int(self._first_rows[chunk])]) + len(self.special.prefix)
         return values[begin + start : begin + stop]
 
 
 def pretokenized(rows: Any, tokenizer: Any, *, label: str) -> ArrowDocuments:
     """The documents of a ``datasets.Dataset`` with ``input_ids``, checked against the tokenizer.
 
-    Special tokens around every one of the first rows are taken to be around all. Raises UserError where ids lie
-    outside the vocabulary, or where only some rows have special tokens.
+    Where every row has the tokenizer's special tokens around it, they are left out when read (the core puts
+    them around every sequence). Raises UserError, with the row, where ids lie outside the vocabulary, or
+    where only some rows have special tokens.
     """
-    special = _special_of(rows, SpecialTokens.of(tokenizer), label)
-    digest = hashlib.blake2b(repr(special).encode(), digest_size=16)
+    special = SpecialTokens.of(tokenizer)
     vocabulary = max(tokenizer.get_vocab().values()) + 1
-    plain = ArrowDocuments(rows)
-    for first in range(0, len(plain), _ROWS):
-        for row in range(first, min(first + _ROWS, len(plain))):
-            ids = plain.ids(row, 0, int(plain.lengths[row]))
-            _check_ids(ids, vocabulary, special, f"row {row} of {label}")
-            digest.update(np.int64(len(ids)).tobytes())
-            digest.update(ids.astype(np.int32).tobytes())
-    return ArrowDocuments(rows, special, digest.hexdigest())
+    lengths_digest, ids_digest = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
+    carrying: list[NDArray[np.bool_]] = []
+    for first in range(0, len(rows), _ROWS_A_BLOCK):
+        block = rows.with_format("arrow")[first : min(first + _ROWS_A_BLOCK, len(rows))]
+        values, bounds = _flat(block.column("input_ids").combine_chunks())
+        _check_vocabulary(values, bounds, vocabulary, first, label)
+        carrying.append(_carries(values, bounds, special))
+        lengths_digest.update(np.diff(bounds).tobytes())
+        ids_digest.update(values.astype(np.int32).tobytes())
+    rows_with = np.concatenate(carrying or [np.empty(0, dtype=np.bool_)])
+    found = _agreed(rows_with, special, label)
+    fingerprint = f"{lengths_digest.hexdigest()}-{ids_digest.hexdigest()}"
+    return ArrowDocuments(rows, found, fingerprint)
 
 
-def _check_ids(ids: NDArray[Any], vocabulary: int, special: SpecialTokens, where: str) -> None:
-    if ids.size and (ids.min() < 0 or ids.max() >= vocabulary):
-        bad = int(ids[(ids < 0) | (ids >= vocabulary)][0])
-        msg = f"{where} has the id {bad}, but the tokenizer has ids 0 to {vocabulary - 1}: another tokenizer made this data"
+def _flat(lists: Any) -> tuple[NDArray[Any], _Int64s]:
+    """All values of an Arrow list array end to end, and the bounds of its rows (rows + 1,). Null is empty."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(lists, pa.ChunkedArray):
+        lists = pa.concat_arrays(lists.chunks)
+    values = lists.flatten()
+    if values.null_count:
+        msg = "column input_ids has empty values among its ids"
         raise UserError(msg)
-    if len(ids) < special.count or not _carries(ids, special):
-        msg = f"{where} lacks the special tokens that the first rows have: data is made with them or without, not both"
-        raise UserError(msg)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    return values.to_numpy(zero_copy_only=False), np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
 
-def _special_of(rows: Any, expected: SpecialTokens, label: str) -> SpecialTokens:
-    looked_at = ArrowDocuments(rows.select(range(min(len(rows), _LOOKED_AT))))
-    carrying = [
-        bool(_carries(looked_at.ids(row, 0, int(looked_at.lengths[row])), expected)) for row in range(len(looked_at))
-    ]
-    if expected.count == 0 or not any(carrying):
-        return SpecialTokens()
-    if all(carrying):
-        return expected
+def _check_vocabulary(values: NDArray[Any], bounds: _Int64s, vocabulary: int, first: int, label: str) -> None:
+    if not values.size or (values.min() >= 0 and values.max() < vocabulary):
+        return
+    at = int(np.flatnonzero((values < 0) | (values >= vocabulary))[0])
+    row = first + int(np.searchsorted(bounds, at, side="right")) - 1
     msg = (
-        f"{sum(carrying)} of the first {len(carrying)} rows of {label} have special tokens around them, "
-        f"row {carrying.index(False)} has not: data is made with them or without, not both"
+        f"row {row} of {label} has the id {values[at]}, but the tokenizer's ids are 0 to {vocabulary - 1}\n"
+        "another tokenizer made this data: name that one, or tokenize again"
     )
     raise UserError(msg)
 
 
-def _carries(ids: NDArray[Any], special: SpecialTokens) -> bool:
-    head, tail = len(special.prefix), len(special.suffix)
-    return (
-        len(ids) >= special.count
-        and tuple(ids[:head].tolist()) == special.prefix
-        and tuple(ids[len(ids) - tail :].tolist()) == special.suffix
+def _carries(values: NDArray[Any], bounds: _Int64s, special: SpecialTokens) -> NDArray[np.bool_]:
+    """(rows,) whether each row begins and ends with the special tokens."""
+    carries = np.diff(bounds) >= special.count
+    inside = np.flatnonzero(carries)
+    for place, token in enumerate(special.prefix):
+        carries[inside] &= values[bounds[:-1][inside] + place] == token
+    for place, token in enumerate(reversed(special.suffix), start=1):
+        carries[inside] &= values[bounds[1:][inside] - place] == token
+    return carries
+
+
+def _agreed(carries: NDArray[np.bool_], special: SpecialTokens, label: str) -> SpecialTokens:
+    if special.count == 0 or not carries.any():
+        return SpecialTokens()
+    if carries.all():
+        return special
+    msg = (
+        f"{int(carries.sum())} of {len(carries)} rows of {label} have the tokenizer's special "
+        "tokens around them, "
+        f"row {int(np.argmin(carries))} has not\ndata is made with special tokens or without, not both"
     )
+    raise UserError(msg)

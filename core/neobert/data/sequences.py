@@ -1,4 +1,4 @@
-"""Documents cut into sequences: how many each gives, where each begins, and the special tokens around them."""
+"""Documents cut into sequences: how many each gives, where each begins, what special tokens it gets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ class SpecialTokens:
             for start in range(len(full) - len(bare) + 1):
                 if bare and full[start : start + len(bare)] == bare:
                     return cls(tuple(full[:start]), tuple(full[start + len(bare) :]))
-        msg = f"cannot tell which special tokens {type(tokenizer).__name__} adds: it encodes none of {_PROBES} as text"
+        msg = (
+            f"cannot tell which special tokens {type(tokenizer).__name__} adds: it encodes none of "
+            f"{_PROBES} as text"
+        )
         raise UserError(msg)
 
     def around(self, ids: NDArray[np.integer[Any]]) -> _Int64s:
@@ -100,7 +103,7 @@ class Cut:
     """Tokens of a document that a sequence holds at most: max_seq_length without the special tokens."""
     overflow: Literal["split", "truncate", "drop"]
     first: _Int64s | None = field(init=False, repr=False)
-    """(documents + 1,) the number of each document's first sequence; None where every document is one sequence."""
+    """(documents + 1,) the number of each document's first sequence; None where each is one sequence."""
 
     @first.default
     def _first(self) -> _Int64s | None:
@@ -139,6 +142,9 @@ def body_length(max_seq_length: int, special: SpecialTokens) -> int:
     """Tokens of a document that fit into a sequence beside its special tokens."""
     body = max_seq_length - special.count
     if body < 1:
-        msg = f"dataset.max_seq_length = {max_seq_length} leaves no room beside {special.count} special tokens a sequence"
+        msg = (
+            f"dataset.max_seq_length = {max_seq_length} leaves no room beside {special.count} special "
+            "tokens a sequence"
+        )
         raise UserError(msg)
     return body

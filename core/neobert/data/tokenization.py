@@ -1,4 +1,4 @@
-"""Text to token ids, once: in batches with the fast tokenizer, over processes where that pays, kept in the cache."""
+"""Text to token ids, once: in batches, over processes where that pays, kept in the cache."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import hashlib
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import chain
 from multiprocessing import get_context
-from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,23 +18,27 @@ from numpy.typing import NDArray
 from neobert.cache import build_once, cache_directory
 from neobert.data.documents import TokenStore, write_store
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
 logger = logging.getLogger("neobert.data")
 
 ROWS_A_BATCH = 1000
 BYTES_A_PROCESS = 64_000_000
-"""Text that a further process must have to itself: starting one costs seconds, and one already uses every core to
-encode; processes spread the rest of the work."""
+"""Text that a further process must have to itself: starting one costs seconds, and one already uses every
+core to encode; processes spread the rest of the work."""
 _FORMAT = "1"
 
-_encode: Any = None
-_rows: Any = None
+_Encoded = tuple[NDArray[np.int64], NDArray[np.int64]]
+_encoder: _Encoder | None = None
 
 
 def tokenize(rows: Any, tokenizer: Any, *, num_proc: int | None = None, label: str = "train") -> TokenStore:
-    """The documents of a ``datasets.Dataset`` with a ``text`` column, without special tokens, tokenized at most once.
+    """The documents of a ``datasets.Dataset`` with ``text``, without special tokens, tokenized at most once.
 
-    The cache key is the content of the text and the tokenizer's serialised form. ``num_proc`` None: one process a core,
-    but none that has too little to do.
+    The cache key is the content of the text and the tokenizer's serialised form. ``num_proc`` None: one
+    process a core, but none that has too little to do.
     """
     backend = plain_backend(tokenizer)
     content, size = _content(rows)
@@ -44,13 +46,15 @@ def tokenize(rows: Any, tokenizer: Any, *, num_proc: int | None = None, label: s
     return TokenStore(
         build_once(
             cache_directory("tokens") / key,
-            lambda folder: _tokenize_into(folder, rows, backend, key, _processes(num_proc, size, len(rows)), label),
+            lambda folder: _tokenize_into(
+                folder, rows, backend, key, _processes(num_proc, size, len(rows)), label
+            ),
         )
     )
 
 
 def plain_backend(tokenizer: Any) -> str:
-    """The tokenizer's serialised form (JSON) with truncation and padding off; the tokenizer itself is left as it is."""
+    """The tokenizer's JSON with truncation and padding off; the tokenizer itself is left as it is."""
     from tokenizers import Tokenizer
 
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
@@ -60,7 +64,7 @@ def plain_backend(tokenizer: Any) -> str:
     return text
 
 
-def encode_texts(backend: Any, texts: list[str | None]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def encode_texts(backend: Any, texts: list[str | None]) -> _Encoded:
     """All ids end to end, and the length of each text in tokens. No text counts as an empty one."""
     encodings = backend.encode_batch_fast([text or "" for text in texts], add_special_tokens=False)
     ids = [encoding.ids for encoding in encodings]
@@ -73,8 +77,8 @@ def _tokenize_into(folder: Path, rows: Any, backend: str, key: str, processes: i
 
     began = perf_counter()
     folder.mkdir()
-    small = Tokenizer.from_str(backend).get_vocab_size(with_added_tokens=True) <= np.iinfo(np.uint16).max
-    dtype: np.dtype[Any] = np.dtype(np.uint16 if small else np.uint32)
+    largest_id = max(Tokenizer.from_str(backend).get_vocab(with_added_tokens=True).values())
+    dtype: np.dtype[Any] = np.dtype(np.uint16 if largest_id <= np.iinfo(np.uint16).max else np.uint32)
     tokens = 0
     with (folder / "ids.bin").open("wb") as ids_file, (folder / "ends.bin").open("wb") as ends_file:
         for ids, lengths in _encoded(rows, backend, processes):
@@ -86,42 +90,47 @@ def _tokenize_into(folder: Path, rows: Any, backend: str, key: str, processes: i
     logger.info("tokenized %s: %d documents, %d tokens in %.1f s", label, len(rows), tokens, seconds)
 
 
-def _encoded(rows: Any, backend: str, processes: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _encoded(rows: Any, backend: str, processes: int) -> Iterator[_Encoded]:
     """Batches of rows in order, encoded here or by processes that are never more than a few batches ahead."""
     starts = range(0, len(rows), ROWS_A_BATCH)
     if processes == 1:
-        _prepare(rows, backend, None)
-        yield from map(_encode_rows, starts)
+        yield from map(_Encoder(rows, backend).rows_from, starts)
         return
-    setup = (rows, backend, "false")
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_prepare, initargs=setup) as pool:
-        waiting: deque[Future[tuple[NDArray[np.int64], NDArray[np.int64]]]] = deque()
+    with ProcessPoolExecutor(
+        processes, get_context("spawn"), initializer=_start_process, initargs=(rows, backend)
+    ) as pool:
+        waiting: deque[Future[_Encoded]] = deque()
         for start in starts:
-            waiting.append(pool.submit(_encode_rows, start))
+            waiting.append(pool.submit(_in_process, start))
             if len(waiting) > 4 * processes:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _prepare(rows: Any, backend: str, parallelism: str | None) -> None:
-    """What a process encodes with; a process of many leaves the cores to the others."""
-    from tokenizers import Tokenizer
+class _Encoder:
+    """Encodes batches of a dataset's rows."""
 
-    global _encode, _rows
-    if parallelism is not None:
-        os.environ["TOKENIZERS_PARALLELISM"] = parallelism
-    _encode = Tokenizer.from_str(backend)
-    _rows = rows
+    def __init__(self, rows: Any, backend: str) -> None:
+        from tokenizers import Tokenizer
 
+        self._rows = rows
+        self._backend = Tokenizer.from_str(backend)
 
-def _encode_rows(start: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return encode_texts(_encode, _texts(_rows, start))
+    def rows_from(self, start: int) -> _Encoded:
+        return encode_texts(self._backend, _text_array(self._rows, start).to_pylist())
 
 
-def _texts(rows: Any, start: int) -> list[str | None]:
-    texts: list[str | None] = _text_array(rows, start).to_pylist()
-    return texts
+def _start_process(rows: Any, backend: str) -> None:
+    """One process of many encodes on one thread: the cores are the others'."""
+    global _encoder
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _encoder = _Encoder(rows, backend)
+
+
+def _in_process(start: int) -> _Encoded:
+    assert _encoder is not None
+    return _encoder.rows_from(start)
 
 
 def _text_array(rows: Any, start: int) -> Any:

@@ -57,7 +57,7 @@ def _export_of(encoder: Any, recipe: Recipe, notes: list[str]) -> tuple[dict[str
 
 
 def _backend_notes(recipe: Recipe) -> Iterator[str]:
-    for part in recipe.parts():
+    for _, part in recipe.parts():
         capabilities = getattr(part.options, "capabilities", None)
         if part.kind == "attn_backend" and capabilities is not None and not capabilities.exact:
             yield (

@@ -1,25 +1,35 @@
-"""Keys of the published NeoBERT training tool that have another place here, or none.
+"""Keys of the published NeoBERT training tools that have another place here, or none.
 
-The strict check refuses such a key like any unknown one, and adds the text below, so that a person who comes from
-there reads where to go. docs/coming_from_neobert.md has the same table for reading; a test compares the two.
-A key that is right as it stands (`trainer.max_steps`, `model.hidden_size`, ...) is not listed.
+The strict check refuses such a key like any unknown one, and adds the text below: where to go instead.
+docs/coming_from_neobert.md has the same table; a test compares the two. A key that is right as it stands
+(`trainer.max_steps`, `model.hidden_size`, ...) is not listed. This module holds text alone: the plugins that
+it mentions are advice, and nothing depends on them.
 """
 
 from __future__ import annotations
 
-_TRACKER = 'list the tracker: `trackers = [{ name = "wandb", ... }]`; its options are that table\'s keys'
-_FINE_TUNING = "fine-tuning on GLUE is not part of this tool: load the exported folder in any fine-tuning script"
-_MTEB = "retrieval and MTEB scores are not part of this tool: open the exported folder with sentence-transformers"
-_NO_CLIP = "query-key clipping is not part of the muon optimizer here; `trainer.gradient_clipping` bounds the norm"
-_EPOCHS = "a run is counted in steps: set `trainer.max_steps`"
-_BEST = "every kept step is exported; choose the best by its line in metrics.jsonl"
-_ONE_COMPILER = "there is one way to compile, static shapes with inductor: `trainer.torch_compile = true`"
+_TRACKER = 'list the tracker, its options beside its name: `trackers = [{ name = "wandb", project = "..." }]`'
+_TUNING = "fine-tuning on GLUE is not part of this tool: load the exported folder in any fine-tuning script"
+_MTEB = "scoring on MTEB is not part of this tool: open the exported folder with sentence-transformers"
+_CLIP = (
+    "query-key clipping is not part of the `muon` optimizer here; `trainer.gradient_clipping` bounds the norm"
+)
+_ORTHOGONAL = "always Newton-Schulz; `optimizer.ns_steps` sets its steps"
+_BEST = "every saved step is exported; choose the best by its line in metrics.jsonl"
+_COMPILE = "there is one way to compile, static shapes with inductor: `trainer.torch_compile = true`"
 _START = "`model.weights` names the folder or safetensors file to start from"
-_RETRIES = "a stream that fails stops the run; go on from the last checkpoint with `trainer.resume_from_checkpoint`"
+_RETRY = "a stream that fails stops the run; go on with `trainer.resume_from_checkpoint`"
+_CACHE = "tokenized text is always cached, under a fingerprint of its content (folder: NEOBERT_CACHE)"
+_KEPT = "`trainer.save_total_limit`"
+_SAVED = "`trainer.save_steps`"
+_LENGTH = "`dataset.max_seq_length`"
+_RESUME = "`trainer.resume_from_checkpoint`"
+_HUB = 'an option of `dataset.name = "hub"`'
+_LOSS_OPTION = "an option of the contrastive loss, in `[loss]`"
 
 MOVED: dict[str, str] = {
     # top level
-    "task": "the parts decide what a run does: the `[loss]`, `[datacollator]` and `[dataset]` that the recipe names",
+    "task": "the parts decide what a run does: the loss, collator and dataset that the recipe names",
     "seed": "`trainer.seed`",
     "debug": "no such switch: `--check` shows what a recipe means, a small `trainer.max_steps` tries it",
     "config_path": "the recipe's path is the first argument of `neobert-run`",
@@ -33,30 +43,35 @@ MOVED: dict[str, str] = {
     "mteb_pooling": _MTEB,
     "mteb_overwrite_results": _MTEB,
     # model
-    "model.classifier_init_range": _FINE_TUNING,
-    "model.vocab_size": "the tokenizer decides it: its length, rounded up by `tokenizer.pad_vocab_to_multiple_of`",
+    "model.classifier_init_range": _TUNING,
+    "model.vocab_size": "the tokenizer decides it, and its `pad_vocab_to_multiple_of`",
     "model.pad_token_id": "the tokenizer decides it",
-    "model.kernel_backend": "there is one implementation of norms and activations; `model.attn_backend` picks attention",
+    "model.kernel_backend": "there is one implementation but for attention, `model.attn_backend`",
     "model.from_hub": _START,
     # dataset
-    "dataset.config": 'an option of `dataset.name = "hub"`',
-    "dataset.path": "an option of `dataset.name = \"disk\"` and `\"hub\"`; the plugin's own name says how it is read",
-    "dataset.streaming": 'an option of `dataset.name = "hub"`',
-    "dataset.cache_dir": "set the environment variable NEOBERT_CACHE (and HF_HOME for downloads)",
+    "dataset.config": _HUB,
+    "dataset.path": 'an option of `dataset.name = "disk"` and of `"hub"`: the name says how it is read',
+    "dataset.streaming": _HUB,
+    "dataset.cache_dir": "set the environment variables NEOBERT_CACHE, and HF_HOME for downloads",
     "dataset.trust_remote_code": "datasets no longer runs a repository's code, and neither do we",
-    "dataset.streaming_read_retries": _RETRIES,
-    "dataset.streaming_read_retry_backoff_seconds": _RETRIES,
-    "dataset.streaming_read_retry_max_backoff_seconds": _RETRIES,
+    "dataset.streaming_read_retries": _RETRY,
+    "dataset.streaming_read_retry_backoff_seconds": _RETRY,
+    "dataset.streaming_read_retry_max_backoff_seconds": _RETRY,
     "dataset.shuffle_buffer_size": "there is no buffer: the order is a function of (seed, epoch, index)",
-    "dataset.pre_tokenize": "text is always tokenized once and cached; there is nothing to switch on",
-    "dataset.pre_tokenize_output": "the cache (NEOBERT_CACHE) keeps tokenized text under a fingerprint of its content",
+    "dataset.pre_tokenize": _CACHE,
+    "dataset.pre_tokenize_output": _CACHE,
     "dataset.load_all_from_disk": '`dataset.name = "disk"`',
-    "dataset.force_redownload": "set HF_HOME to an empty folder, or delete the data set's folder there",
+    "dataset.force_redownload": "delete the data set from the folder of HF_HOME",
     "dataset.min_length": "filter the data before the run; nothing is dropped in silence",
-    "dataset.alpha": "the share of each objective is its `probability` in `[objectives.NAME]`",
+    "dataset.alpha": "the share of each objective is the `probability` of its `[objectives.NAME]` table",
+    "dataset.column": "`dataset.text_column`",
+    "dataset.path_to_disk": _CACHE,
+    "dataset.train.path": 'the `path` of `dataset.name = "hub"`',
+    "dataset.train.split": "`dataset.train_split`",
     # tokenizer
-    "tokenizer.path": '`tokenizer.name = "pretrained"`, whose option names a hub repository or a folder',
-    "tokenizer.max_length": "`dataset.max_seq_length`",
+    "tokenizer.pretrained_model_name_or_path": 'the `path` of `tokenizer.name = "pretrained"`',
+    "tokenizer.path": 'an option of `tokenizer.name = "pretrained"`: a folder or a hub name',
+    "tokenizer.max_length": _LENGTH,
     "tokenizer.padding": "sequences lie end to end and are never padded: there is nothing to choose",
     "tokenizer.truncation": '`datacollator.overflow = "split"`, `"truncate"` or `"drop"`',
     # optimizer
@@ -65,60 +80,96 @@ MOVED: dict[str, str] = {
     "optimizer.muon_config.muon_decay": "`optimizer.weight_decay`",
     "optimizer.muon_config.nesterov": "`optimizer.nesterov`",
     "optimizer.muon_config.ns_steps": "`optimizer.ns_steps`",
-    "optimizer.muon_config.enable_clipping": _NO_CLIP,
-    "optimizer.muon_config.clipping_threshold": _NO_CLIP,
-    "optimizer.muon_config.clipping_alpha": _NO_CLIP,
-    "optimizer.muon_config.clipping_warmup_steps": _NO_CLIP,
-    "optimizer.muon_config.clipping_interval": _NO_CLIP,
-    "optimizer.muon_config.clipping_qk_chunk_size": _NO_CLIP,
-    "optimizer.muon_config.clipping_layers_mapping": _NO_CLIP,
-    "optimizer.muon_config.capture_last_microbatch_only": _NO_CLIP,
+    "optimizer.muon_config.enable_clipping": _CLIP,
+    "optimizer.muon_config.clipping_threshold": _CLIP,
+    "optimizer.muon_config.clipping_alpha": _CLIP,
+    "optimizer.muon_config.clipping_warmup_steps": _CLIP,
+    "optimizer.muon_config.clipping_interval": _CLIP,
+    "optimizer.muon_config.clipping_qk_chunk_size": _CLIP,
+    "optimizer.muon_config.clipping_layers_mapping": _CLIP,
+    "optimizer.muon_config.capture_last_microbatch_only": _CLIP,
     "optimizer.muon_config.detect_anomalies": "`trainer.on_nonfinite_gradient` says what a NaN gradient does",
-    "optimizer.muon_config.orthogonalization": "torch's Muon uses Newton-Schulz; `optimizer.ns_steps` sets its steps",
-    "optimizer.muon_config.algorithm": "torch's Muon uses Newton-Schulz; `optimizer.ns_steps` sets its steps",
-    "optimizer.muon_config.polar_express": "torch's Muon uses Newton-Schulz; `optimizer.ns_steps` sets its steps",
+    "optimizer.muon_config.orthogonalization": _ORTHOGONAL,
+    "optimizer.muon_config.algorithm": _ORTHOGONAL,
+    "optimizer.muon_config.polar_express": _ORTHOGONAL,
     "optimizer.muon_config.norm_factor": "`optimizer.adjust_lr_fn`",
     "optimizer.muon_config.param_policy": "Muon updates the 2-D weights of the blocks, AdamW all others",
+    "optimizer.hparams.lr": "`optimizer.lr`",
+    "optimizer.hparams.betas": "`optimizer.betas`",
+    "optimizer.hparams.eps": "`optimizer.eps`",
+    "optimizer.hparams.weight_decay": "`optimizer.weight_decay`",
     # scheduler
-    "scheduler.total_steps": "the run's length is `trainer.max_steps`; `scheduler.decay_steps` ends the decay earlier",
+    "scheduler.decay": '`scheduler.name`, such as `"cosine"` or `"linear"`',
+    "scheduler.total_steps": "`trainer.max_steps`; `scheduler.decay_steps` ends the decay earlier",
     # trainer
     "trainer.masked_logits_only_loss": (
         'the default loss, `masked_lm`, does this; `loss.name = "full_logits_lm"` computes the whole matrix'
     ),
-    "trainer.overwrite_output_dir": "a folder that holds a run is never overwritten: choose another `trainer.output_dir`",
-    "trainer.torch_compile_dynamic": _ONE_COMPILER,
-    "trainer.torch_compile_backend": _ONE_COMPILER,
-    "trainer.num_train_epochs": _EPOCHS,
-    "trainer.eval_strategy": "set `trainer.eval_steps`",
-    "trainer.save_strategy": "set `trainer.save_steps`; the last step is always saved",
+    "trainer.overwrite_output_dir": "no run is ever overwritten: choose another `trainer.output_dir`",
+    "trainer.torch_compile_dynamic": _COMPILE,
+    "trainer.torch_compile_backend": _COMPILE,
+    "trainer.num_train_epochs": "a run is counted in steps: `trainer.max_steps`",
+    "trainer.eval_strategy": "`trainer.eval_steps`",
+    "trainer.save_strategy": "`trainer.save_steps`; the last step is always saved",
     "trainer.early_stopping": _BEST,
     "trainer.metric_for_best_model": _BEST,
     "trainer.greater_is_better": _BEST,
     "trainer.load_best_model_at_end": _BEST,
-    "trainer.save_model": "every saved step is exported too; `trainer.save_steps` says how often",
-    "trainer.disable_tqdm": "the live display is for terminals; send the output to a file or a pipe for plain lines",
+    "trainer.save_model": "every saved step is exported too",
+    "trainer.disable_tqdm": "the live display is for terminals: through a pipe, output is plain lines",
     "trainer.dataloader_num_workers": "`dataset.num_workers`",
     "trainer.report_to": _TRACKER,
+    # trainer: the first published code
+    "trainer.dir": "`trainer.output_dir`",
+    "trainer.resume": _RESUME,
+    "trainer.accelerate.save_steps": _SAVED,
+    "trainer.accelerate.max_ckpt": _KEPT,
+    "trainer.model.save_steps": "`trainer.save_steps`: every saved step is exported too",
+    "trainer.model.max_ckpt": _KEPT,
     "trainer.tf32": "set by the environment: `TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1`",
-    "trainer.max_ckpt": "`trainer.save_total_limit`",
+    "trainer.max_ckpt": _KEPT,
     "trainer.train_batch_size": "`trainer.per_device_train_batch_size`",
     "trainer.eval_batch_size": "`trainer.per_device_eval_batch_size`",
     # datacollator
-    "datacollator.pad_to_multiple_of": "no padding is added; a packed stream always has the same number of tokens",
-    "datacollator.max_length": "`dataset.max_seq_length`",
+    "datacollator.pad_to_multiple_of": "nothing is padded: a packed stream always has the same length",
+    "datacollator.max_length": _LENGTH,
     # tables that are gone
+    "dataloader.train.num_workers": "`dataset.num_workers`",
+    "dataloader.train.batch_size": "`trainer.per_device_train_batch_size`",
+    "dataloader.train.shuffle": "always: the order is a function of `trainer.seed`",
+    "dataloader.train.pin_memory": "`dataset.pin_memory`",
+    "dataloader.train.persistent_workers": "`dataset.persistent_workers`",
+    "dataloader.train.pack_sequences": "`datacollator.pack_sequences`",
     "wandb": _TRACKER,
     "wandb.enabled": _TRACKER,
+    "wandb.project": "the option `project` of the tracker `wandb`, in `trackers`",
+    "wandb.entity": "the option `entity` of the tracker `wandb`, in `trackers`",
+    "wandb.name": "the option `run_name` of the tracker `wandb`, in `trackers`",
+    "wandb.mode": "the option `mode` of the tracker `wandb`, in `trackers`",
+    "wandb.tags": "set the environment variable WANDB_TAGS",
+    "wandb.dir": "set the environment variable WANDB_DIR",
     "wandb.log_interval": "`trainer.logging_steps`",
     "wandb.watch": "`trainer.log_grad_norm` and `trainer.log_weight_norms` log the norms",
     "wandb.resume": "a resumed run goes on in its own folder; its metrics.jsonl is one history",
-    "glue": _FINE_TUNING,
+    "glue": _TUNING,
+    "glue.task_name": _TUNING,
+    "glue.num_labels": _TUNING,
+    "glue.max_seq_length": _TUNING,
+    "glue.pretrained_model_path": _TUNING,
+    "glue.pretrained_checkpoint_dir": _TUNING,
+    "glue.pretrained_checkpoint": _TUNING,
+    "glue.allow_random_weights": _TUNING,
+    "glue.classifier_dropout": _TUNING,
+    "glue.classifier_init_range": _TUNING,
+    "glue.transfer_from_task": _TUNING,
+    "glue.num_workers": _TUNING,
+    "glue.preprocessing_num_proc": _TUNING,
     "contrastive": "a contrastive run is a recipe: the `[loss]`, `[datacollator]` and `[dataset]` say how",
-    "contrastive.temperature": "`loss.temperature`, an option of a contrastive loss",
-    "contrastive.pooling": "`loss.pooling`, an option of a contrastive loss",
+    "contrastive.temperature": _LOSS_OPTION,
+    "contrastive.pooling": _LOSS_OPTION,
     "contrastive.loss_type": "`loss.name`",
-    "contrastive.hard_negative_weight": "`loss.hard_negative_weight`, an option of a contrastive loss",
-    "contrastive.pretraining_prob": "`[objectives.NAME]` tables, each with its `probability`",
+    "contrastive.hard_negative_weight": _LOSS_OPTION,
+    "contrastive.pretraining_prob": "the `probability` of each `[objectives.NAME]` table",
     "contrastive.pretrained_checkpoint_dir": _START,
     "contrastive.pretrained_checkpoint": _START,
     "contrastive.allow_random_weights": "a model starts from random weights unless `model.weights` is set",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import tomli
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Key: TypeAlias = tuple[str | int, ...]
 """The path to a value: table and key names, and indices of arrays."""
@@ -32,6 +35,19 @@ class Text:
     """The right side of an override: what it means depends on the type of its key."""
 
     raw: str
+
+    def value(self) -> Any:
+        """The TOML value that the text is; the text itself where it is none: a bare word is a string."""
+        try:
+            tree = tomli.loads(f"value = {self.raw}")
+        except (tomli.TOMLDecodeError, RecursionError):
+            return self.raw
+        return tree["value"] if set(tree) == {"value"} else self.raw
+
+    def string(self) -> str:
+        """For a key that holds a string: quoted TOML is unquoted, anything else is taken as it stands."""
+        value = self.value()
+        return value if isinstance(value, str) and self.raw.lstrip().startswith(('"', "'")) else self.raw
 
 
 @frozen
@@ -58,7 +74,7 @@ def plain(node: Node) -> Any:
         return {key: plain(item) for key, item in node.value.items()}
     if isinstance(node.value, list):
         return [plain(item) for item in node.value]
-    return node.value
+    return node.value.value() if isinstance(node.value, Text) else node.value
 
 
 def at(path: Key, leaf: Node) -> Node:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tomli
 from attrs import frozen
 
 from neobert.errors import Problem
 from neobert.kinds import KINDS
-from neobert.recipe.nodes import COMMAND_LINE, Node, Text, at, dotted, node_tree
+from neobert.recipe.nodes import COMMAND_LINE, UNSET, Node, Text, at, dotted, node_tree
 from neobert.recipe.positions import split_key
+from neobert.recipe.values import takes_only_strings, takes_strings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 PART_TABLES = tuple(kind.key for kind in KINDS.values() if kind.key is not None)
 TABLES = (*PART_TABLES, "trainer")
@@ -35,7 +37,7 @@ class Override:
 
     @property
     def depth(self) -> int:
-        """Lower ones apply first: naming a plugin comes before its options, in whatever order they were typed."""
+        """Lower ones apply first: a plugin's name before its options, in whatever order they were typed."""
         return len(self.path) - (self.path[-1] == "name")
 
 
@@ -47,25 +49,25 @@ def override_layers(tokens: Sequence[str], problems: list[Problem]) -> list[Node
     return [at(override.path, Node(Text(override.raw), COMMAND_LINE)) for override in ordered]
 
 
-def parsed(text: Text) -> Any:
-    """The TOML value that the text is; the text itself where it is none: a bare word is a string."""
-    try:
-        tree = tomli.loads(f"value = {text.raw}")
-    except (tomli.TOMLDecodeError, RecursionError):
-        return text.raw
-    return tree["value"] if set(tree) == {"value"} else text.raw
+def is_none(node: Node) -> bool:
+    """Whether a layer unsets the key: the bare word ``none``, or a file's ``unset`` list."""
+    return node.value is UNSET or (isinstance(node.value, Text) and node.value.raw.strip() == "none")
 
 
-def as_string(text: Text) -> str:
-    """For a key that holds a string: quoted TOML is unquoted, anything else is taken as it stands."""
-    value = parsed(text)
-    return value if isinstance(value, str) and text.raw.lstrip().startswith(('"', "'")) else text.raw
+def candidates(text: Text, annotation: Any) -> list[Any]:
+    """What the text may mean for a key of this type, the likeliest first."""
+    if takes_only_strings(annotation):
+        return [text.string()]
+    value = text.value()
+    if not takes_strings(annotation) or value == text.raw:
+        return [value]
+    return [value, text.string()]
 
 
 def as_part(text: Text) -> Node:
     """For a key that holds a part: a table, a list of parts, or a name."""
-    value = parsed(text)
-    return node_tree(value if isinstance(value, dict | list) else as_string(text), COMMAND_LINE)
+    value = text.value()
+    return node_tree(value if isinstance(value, dict | list) else text.string(), COMMAND_LINE)
 
 
 def _read(tokens: Iterable[str], problems: list[Problem]) -> Iterator[Override]:
@@ -109,7 +111,7 @@ def _find_contradictions(overrides: Sequence[Override], problems: list[Problem])
 
 def _named(override: Override) -> Iterator[tuple[tuple[str, ...], Any]]:
     """What an override fixes: its key, and the name of the part where it says one."""
-    value = parsed(Text(override.raw))
+    value = Text(override.raw).value()
     yield override.path, value
     if override.path[-1] != "name":
         name = value.get("name") if isinstance(value, dict) else value

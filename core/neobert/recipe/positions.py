@@ -1,16 +1,18 @@
 """The line on which each key of a TOML text stands.
 
-tomli gives values without places. This scanner reads text that tomli has already accepted, so it looks only for
-structure (headers, keys, strings, brackets) and never has to judge whether the text is valid.
+tomli gives values without places. This scanner reads text that tomli has already accepted, so it looks only
+for structure (headers, keys, strings, brackets) and never has to judge whether the text is valid.
 """
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import tomli
 
-from neobert.recipe.nodes import Key
+if TYPE_CHECKING:
+    from neobert.recipe.nodes import Key
 
 _KEY_PART = re.compile(r"""[ \t]*(?:"(?:[^"\\]|\\.)*"|'[^']*'|[^\s.="'\[\]{},#]+)[ \t]*""")
 _STRING = re.compile(

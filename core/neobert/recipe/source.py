@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import tomli
 
@@ -41,7 +40,7 @@ def read_layers(path: Path, problems: list[Problem]) -> list[Node]:
     Faults are added to ``problems``; the layers that could be read are returned all the same.
     """
     layers: list[Node] = []
-    chain: list[Path] = []
+    chain: list[str] = []
     said = Node(str(path), shown(path))
     while True:
         try:
@@ -49,18 +48,18 @@ def read_layers(path: Path, problems: list[Problem]) -> list[Node]:
         except SourceError as error:
             problems.append(_unreadable(said, error, extended=bool(chain)))
             break
-        chain.append(path.resolve())
+        chain.append(os.path.realpath(path))
         layers += _file_layers(tree, problems)
         extends = tree.value.pop("extends", None)
         if extends is None:
             break
-        if not isinstance(extends.value, str) or not extends.value:
+        if not isinstance(extends.value, str) or not extends.value or "\0" in extends.value:
             message = "expected the path of another recipe, as a string"
             problems.append(Problem(extends.where, "extends", toml_text(plain(extends)), message))
             break
         said = extends
         path = path.parent / extends.value
-        if path.resolve() in chain:
+        if os.path.realpath(path) in chain:
             problems.append(Problem(said.where, "extends", toml_text(said.value), _circle(chain, path)))
             break
     return [defaults_layer(), *reversed(layers)]
@@ -69,9 +68,6 @@ def read_layers(path: Path, problems: list[Problem]) -> list[Node]:
 def defaults_layer() -> Node:
     """The lowest layer: the plugins that are named where a recipe names none."""
     return node_tree(tomli.loads(DEFAULTS.read_text(encoding="utf-8")), DEFAULT)
-
-
-    return plain(node)
 
 
 def _read_file(path: Path) -> Node:
@@ -88,7 +84,9 @@ def _read_file(path: Path) -> Node:
     except UnicodeDecodeError as error:
         raise SourceError(where, f"is not UTF-8 text (byte {error.start}), so it is no recipe") from None
     except tomli.TOMLDecodeError as error:
-        raise SourceError(f"{where}:{error.lineno}", f"not valid TOML: {error.msg} (column {error.colno})") from None
+        raise SourceError(
+            f"{where}:{error.lineno}", f"not valid TOML: {error.msg} (column {error.colno})"
+        ) from None
     except RecursionError:
         raise SourceError(where, "not valid TOML: nested too deeply") from None
     return node_tree(tree, {key: f"{where}:{line}" for key, line in key_lines(text).items()})
@@ -100,9 +98,8 @@ def _missing(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"there is no such recipe, and no folder {shown(folder)}"
-    names = sorted(entry.name for entry in folder.glob("*.toml"))
-    near = get_close_matches(path.name, names, n=1) or get_close_matches(f"{path.name}.toml", names, n=1)
-    hint = f"; did you mean {shown(folder / near[0])}?" if near else ""
+    near = get_close_matches(path.stem, sorted(entry.stem for entry in folder.glob("*.toml")), n=1)
+    hint = f"; did you mean {shown(folder / near[0])}.toml?" if near else ""
     return f"there is no such recipe{hint}"
 
 
@@ -112,15 +109,15 @@ def _unreadable(said: Node, error: SourceError, *, extended: bool) -> Problem:
     return Problem(said.where, "extends", toml_text(said.value), f"{error.where}: {error.reason}")
 
 
-def _circle(chain: list[Path], path: Path) -> str:
-    circle = [*chain[chain.index(path.resolve()) :], path]
-    return "recipes extend each other in a circle: " + " -> ".join(shown(step) for step in circle)
+def _circle(chain: list[str], path: Path) -> str:
+    circle = [*chain[chain.index(os.path.realpath(path)) :], path]
+    return "recipes extend each other in a circle: " + " -> ".join(shown(Path(step)) for step in circle)
 
 
 def _file_layers(tree: Node, problems: list[Problem]) -> list[Node]:
     """The file's own layers, highest first: what it sets, and over that what its ``unset`` list unsets.
 
-    TOML has no null. ``unset = ["trainer.gradient_clipping"]`` says in a file what ``none`` says on the command line.
+    TOML has no null: ``unset = ["trainer.gradient_clipping"]`` says in a file what ``none`` says elsewhere.
     """
     unset = tree.value.pop("unset", None)
     if unset is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from enum import Enum
 from typing import Any
+
+from neobert.recipe.fields import toml_value
 
 
 def toml_text(value: Any) -> str:
@@ -17,6 +17,7 @@ def toml_item(value: Any) -> Any:
     """The value as a tomlkit item that stays on one line."""
     import tomlkit
 
+    value = toml_value(value)
     if isinstance(value, dict):
         table = tomlkit.inline_table()
         for key, item in value.items():
@@ -27,6 +28,4 @@ def toml_item(value: Any) -> Any:
         for item in value:
             array.append(toml_item(item))
         return array
-    if isinstance(value, os.PathLike):
-        return tomlkit.item(os.fspath(value))
-    return tomlkit.item(value.value if isinstance(value, Enum) else value)
+    return tomlkit.item(value)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING
 
 import attrs
 from attrs import frozen
@@ -12,8 +11,14 @@ from attrs import frozen
 from neobert.errors import Problem
 from neobert.recipe.moved import MOVED
 from neobert.recipe.nodes import UNSET, Key, Node, Text, dotted, plain
-from neobert.recipe.overrides import as_string, parsed
 from neobert.recipe.toml_text import toml_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from neobert.registry import Registry
+
+_OLDER = "not a key here, but one of the published NeoBERT tool; now: "
 
 
 @frozen
@@ -36,19 +41,21 @@ class Unknown:
 def shown_value(node: Node) -> str | None:
     """A node's value as TOML, for a problem; tables are left out."""
     if isinstance(node.value, Text):
-        value = parsed(node.value)
-        return toml_text(as_string(node.value) if isinstance(value, str) else value)
+        value = node.value.value()
+        return toml_text(node.value.string() if isinstance(value, str) else value)
     return None if _is_table(node) or node.value is UNSET else toml_text(plain(node))
 
 
-def unknown_problems(found: Unknown, tables: Mapping[Key, Table], registry: Any) -> Iterator[Problem]:
-    """A problem for the key; for an unknown table of an older tool, one for each key in it that has a new place."""
-    moved = [leaf for leaf in _leaves(found) if dotted(leaf.path) in MOVED]
-    for leaf in moved:
-        message = f"not a key here, but one of the published NeoBERT tool; now: {MOVED[dotted(leaf.path)]}"
-        yield Problem(leaf.node.where, dotted(leaf.path), shown_value(leaf.node), message)
-    if not moved:
-        yield Problem(found.node.where, dotted(found.path), shown_value(found.node), _message(found, tables, registry))
+def unknown_problems(found: Unknown, tables: Mapping[Key, Table], registry: Registry) -> Iterator[Problem]:
+    """A problem for the key; in a table of an older tool, one for each key that has a new place."""
+    inside = [leaf for leaf in _leaves(found) if leaf is not found]
+    moved = [leaf for leaf in inside if is_moved(leaf.path)]
+    if not moved or any(not _is_table(leaf.node) and leaf not in moved for leaf in inside):
+        moved.insert(0, found)
+    for item in moved:
+        new_place = MOVED.get(dotted(item.path))
+        message = f"{_OLDER}{new_place}" if new_place else _message(item, tables, registry)
+        yield Problem(item.node.where, dotted(item.path), shown_value(item.node), message)
 
 
 def is_moved(path: Key) -> bool:
@@ -56,13 +63,13 @@ def is_moved(path: Key) -> bool:
     return dotted(path) in MOVED
 
 
-def _message(found: Unknown, tables: Mapping[Key, Table], registry: Any) -> str:
+def _message(found: Unknown, tables: Mapping[Key, Table], registry: Registry) -> str:
     *parent, key = found.path
     table = tables.get(tuple(parent), Table(()))
     what = "table" if not parent and _is_table(found.node) else "key"
-    near = get_close_matches(str(key), table.keys, n=1)
+    homes = [path for path, other in tables.items() if _takes(other, key) and path != tuple(parent)]
+    near = get_close_matches(str(key), table.keys, n=1, cutoff=0.8 if homes else 0.6)
     lines = [f'unknown {what}; did you mean "{near[0]}"?' if near else f"unknown {what}"]
-    homes = [path for path, other in tables.items() if key in other.keys and path != tuple(parent) and key != "name"]
     if homes:
         lines.append(f"there is such a key elsewhere: {', '.join(dotted((*path, key)) for path in homes)}")
     takers = list(_takers(str(key), table, registry))
@@ -74,7 +81,11 @@ def _message(found: Unknown, tables: Mapping[Key, Table], registry: Any) -> str:
     return "\n".join(lines)
 
 
-def _takers(key: str, table: Table, registry: Any) -> Iterator[str]:
+def _takes(table: Table, key: str | int) -> bool:
+    return key in table.keys and key != "name"
+
+
+def _takers(key: str, table: Table, registry: Registry) -> Iterator[str]:
     """Other plugins of the table's kind that have such a key."""
     if key == "name":
         return

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-from attrs import Attribute
+from typing import TYPE_CHECKING, Any
 
 from neobert.describe import bounds_text
+from neobert.recipe.fields import recipe_fields
 from neobert.recipe.values import in_words, shape_of
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def fault(attribute: Attribute[Any], annotation: Any, instance: Any, value: Any) -> str | None:
-    """Why a field's validators refuse the value, or None.
+    from attrs import Attribute
 
-    ``instance`` holds the fields that are known so far; an AttributeError for another one is no fault of this field.
+
+def fault(attribute: Attribute[Any], annotation: Any, instance: Any) -> str | None:
+    """Why a field's validators refuse the instance's value, or None.
+
+    ``instance`` holds the fields that are known; an AttributeError for another one is no fault of this field.
     """
+    if not hasattr(instance, attribute.name):
+        return None
+    value = getattr(instance, attribute.name)
     for validator in _each(attribute.validator, value):
         try:
             validator(instance, attribute, value)
@@ -25,6 +31,12 @@ def fault(attribute: Attribute[Any], annotation: Any, instance: Any, value: Any)
         except Exception as error:
             return _words(validator, annotation) or said_by(error)
     return None
+
+
+def bounded(expected: str, attribute: Attribute[Any] | None) -> str:
+    """What a type expects, with the bounds that the field's validators add to it."""
+    bounds = bounds_text(attribute.validator) if attribute is not None else ""
+    return f"{expected} {bounds}" if bounds and not bounds.startswith("one of") else expected
 
 
 def said_by(error: Exception) -> str:
@@ -59,4 +71,4 @@ def _words(validator: Any, annotation: Any) -> str | None:
 
 
 def _is_whole(instance: Any) -> bool:
-    return all(hasattr(instance, attribute.name) for attribute in type(instance).__attrs_attrs__)
+    return all(hasattr(instance, attribute.name) for attribute in recipe_fields(type(instance)))

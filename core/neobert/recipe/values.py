@@ -23,7 +23,7 @@ _WORDS: dict[Any, tuple[str, str]] = {
 }
 
 
-class Mismatch(Exception):
+class MismatchError(Exception):
     """A value that its key does not take; the text says what was expected."""
 
 
@@ -70,17 +70,17 @@ def takes_only_strings(annotation: Any) -> bool:
 
 
 def convert(value: Any, annotation: Any, *, nonfinite: bool = False) -> Any:
-    """The value as the type has it; raises `Mismatch`. ``nonfinite`` lets nan and inf be floats."""
+    """The value as the type has it; raises `MismatchError`. ``nonfinite`` lets nan and inf be floats."""
     members = shape_of(annotation).members
     exact = sorted(members, key=lambda member: type(value) is not member)
     for member in exact:
         try:
             return _convert_member(value, member, nonfinite)
-        except Mismatch as error:
+        except MismatchError as error:
             if len(members) == 1:
                 raise
             last = error
-    raise Mismatch(f"expected {in_words(annotation)}") from last
+    raise MismatchError(f"expected {in_words(annotation)}") from last
 
 
 def in_words(annotation: Any) -> str:
@@ -106,7 +106,11 @@ def _one_in_words(annotation: Any) -> str:
         return f"a list of {_plural(arguments[0])}" if arguments else "a list"
     if is_mapping(annotation):
         return f"a table of {_plural(arguments[1])}" if arguments else "a table"
-    return "a table" if attrs.has(annotation) else f"a value of type {getattr(annotation, '__name__', annotation)}"
+    return (
+        "a table"
+        if attrs.has(annotation)
+        else f"a value of type {getattr(annotation, '__name__', annotation)}"
+    )
 
 
 def _plural(annotation: Any) -> str:
@@ -116,6 +120,8 @@ def _plural(annotation: Any) -> str:
 def _convert_member(value: Any, annotation: Any, nonfinite: bool) -> Any:
     if annotation is Any:
         return value
+    if attrs.has(annotation):
+        raise MismatchError("expected a table")
     if _is_list(annotation):
         return _convert_list(value, annotation, nonfinite)
     if is_mapping(annotation):
@@ -132,7 +138,7 @@ def _convert_member(value: Any, annotation: Any, nonfinite: bool) -> Any:
         for option, result in _options(annotation):
             if type(option) is type(value) and option == value:
                 return result
-    raise Mismatch(f"expected {in_words(annotation)}")
+    raise MismatchError(f"expected {in_words(annotation)}")
 
 
 def _options(annotation: Any) -> list[tuple[Any, Any]]:
@@ -147,23 +153,23 @@ def _options(annotation: Any) -> list[tuple[Any, Any]]:
 
 def _convert_float(value: Any, nonfinite: bool) -> float:
     if type(value) not in (int, float):
-        raise Mismatch("expected a float")
+        raise MismatchError("expected a float")
     try:
         number = float(value)
     except OverflowError:
-        raise Mismatch("expected a float: this number is too large for one") from None
+        raise MismatchError("expected a float: this number is too large for one") from None
     if not nonfinite and not math.isfinite(number):
-        raise Mismatch("expected a finite float")
+        raise MismatchError("expected a finite float")
     return number
 
 
 def _convert_list(value: Any, annotation: Any, nonfinite: bool) -> Any:
     if not isinstance(value, list):
-        raise Mismatch(f"expected {in_words(annotation)}")
+        raise MismatchError(f"expected {in_words(annotation)}")
     origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
     if origin is tuple and arguments and arguments[1:] != (Ellipsis,):
         if len(arguments) != len(value):
-            raise Mismatch(f"expected {in_words(annotation)}; it has {len(value)}")
+            raise MismatchError(f"expected {in_words(annotation)}; it has {len(value)}")
         item_types = list(arguments)
     else:
         item_types = [arguments[0] if arguments else Any] * len(value)
@@ -171,21 +177,25 @@ def _convert_list(value: Any, annotation: Any, nonfinite: bool) -> Any:
     for index, (item, item_type) in enumerate(zip(value, item_types, strict=True)):
         try:
             items.append(convert(item, item_type, nonfinite=nonfinite))
-        except Mismatch as error:
-            raise Mismatch(f"expected {in_words(annotation)}; item {index} is {toml_text(item)}: {error}") from None
+        except MismatchError as error:
+            raise MismatchError(
+                f"expected {in_words(annotation)}; item {index} is {toml_text(item)}: {error}"
+            ) from None
     return tuple(items) if origin is tuple else items
 
 
 def _convert_dict(value: Any, annotation: Any, nonfinite: bool) -> Any:
     if not isinstance(value, dict):
-        raise Mismatch(f"expected {in_words(annotation)}")
+        raise MismatchError(f"expected {in_words(annotation)}")
     item_type = (*get_args(annotation), Any)[1] if get_args(annotation) else Any
     found = {}
     for key, item in value.items():
         try:
             found[key] = convert(item, item_type, nonfinite=nonfinite)
-        except Mismatch as error:
-            raise Mismatch(f"expected {in_words(annotation)}; {key} is {toml_text(item)}: {error}") from None
+        except MismatchError as error:
+            raise MismatchError(
+                f"expected {in_words(annotation)}; {key} is {toml_text(item)}: {error}"
+            ) from None
     return found
 
 

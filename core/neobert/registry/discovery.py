@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import os
-from importlib.metadata import EntryPoint, distributions, entry_points
+import re
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neobert.errors import UserError
@@ -67,24 +69,34 @@ def _one_by_one() -> tuple[list[EntryPoint], list[Broken]]:
     faults: list[Broken] = []
     seen: set[str] = set()
     for distribution in distributions():
-        name, error = guarded(lambda it=distribution: it.name)  # type: ignore[misc]
-        if name is None or _normal(name) in seen:
+        name, version = _name_and_version(distribution)
+        if _normal(name) in seen:
             continue
         seen.add(_normal(name))
         points, error = guarded(lambda it=distribution: list(it.entry_points.select(group=GROUP)))  # type: ignore[misc]
         if error is not None:
             faults.append(
-                Broken(Source(name, "", "?"), f"its entry points cannot be read: {describe_error(error)}")
+                Broken(
+                    Source(name, version, "?"), f"its entry points cannot be read: {describe_error(error)}"
+                )
             )
         group += points or []
     return group, faults
 
 
 def _source(entry_point: EntryPoint) -> Source:
-    distribution = entry_point.dist
-    name, _ = guarded(lambda: distribution.name if distribution is not None else None)
-    version, _ = guarded(lambda: distribution.version if distribution is not None else None)
-    return Source(name or "(unknown distribution)", version or "", entry_point.name)
+    return Source(*_name_and_version(entry_point.dist), entry_point.name)
+
+
+def _name_and_version(distribution: Distribution | None) -> tuple[str, str]:
+    """As its metadata says; where that cannot be read, as its folder is called."""
+    if distribution is None:
+        return "(unknown distribution)", ""
+    folder = Path(str(getattr(distribution, "_path", "(unknown distribution)"))).name
+    stem, _, rest = folder.removesuffix(".dist-info").removesuffix(".egg-info").partition("-")
+    name, _ = guarded(lambda: distribution.name)
+    version, _ = guarded(lambda: distribution.version)
+    return name or stem, version or rest
 
 
 def _selected(only: str, found: list[tuple[Source, EntryPoint]]) -> list[tuple[Source, EntryPoint]]:
@@ -112,4 +124,4 @@ def _is_built_in(source: Source) -> bool:
 
 
 def _normal(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+_HERE = Path(__file__).parent
 
 
 def guarded(call: Callable[[], T]) -> tuple[T | None, BaseException | None]:
@@ -47,5 +49,5 @@ def _place(error: BaseException) -> str | None:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith("<frozen importlib") and "importlib" not in frame.filename
     ]
-    frames = [frame for frame in frames if frame.filename != __file__]
+    frames = [frame for frame in frames if Path(frame.filename).parent != _HERE]
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else None

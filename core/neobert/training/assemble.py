@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,16 @@ from attrs import evolve, frozen
 
 from neobert.batch import Batch
 from neobert.context import BuildContext, ParameterGroup
-from neobert.data import EvaluationData, TrainingData, build_data, select_splits, tokenizer_fingerprint
+from neobert.data import EvaluationData, TrainingData, build_data, select_splits
+from neobert.data.tokenization import plain_backend
 from neobert.interfaces import Checkpointer, Schedule, Tracker
 from neobert.recipe import Recipe
 from neobert.training.devices import Placement
 from neobert.training.groups import group_parameters
 from neobert.training.objective import Objective, prepare_blocks
 from neobert.training.state import RunState, group_options
+
+logger = logging.getLogger("neobert.training")
 
 
 @frozen(eq=False, kw_only=True)
@@ -38,7 +43,8 @@ class Parts:
     @property
     def tokenizer_fingerprint(self) -> str:
         """The tokenizer's content, so that a resumed run is known to have the same one."""
-        return tokenizer_fingerprint(self.tokenizer)
+        content = f"{plain_backend(self.tokenizer)} {sorted(self.tokenizer.special_tokens_map.items())}"
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
     @property
     def device(self) -> torch.device:
@@ -53,10 +59,14 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
     """Builds every part but the trackers, which are opened once nothing can be refused any more."""
     context = first_context(recipe, placement, run_directory)
     splits = select_splits(recipe.dataset.build(context), recipe.dataset.served, recipe.trainer.seed)
+    for note in splits.notes:
+        logger.info(note)
     context = evolve(context, dataset=splits.as_mapping())
     tokenizer = recipe.tokenizer.build(context)
     context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(tokenizer, recipe))
-    training_data, evaluation_data = build_data(recipe, splits, context)
+    training_data, evaluation_data = build_data(
+        recipe, splits.as_mapping(), tokenizer, recipe.datacollator, context
+    )
     objective, context = build_objective(recipe, context)
     groups = group_parameters(objective.encoder, objective.loss)
     context = evolve(context, parameter_groups=groups)

@@ -27,5 +27,5 @@ def describe_environment(recipe: Recipe, placement: Placement) -> dict[str, Any]
         "num_threads": placement.num_threads,
         "world_size": placement.world_size,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
-        "plugins": {f"{part.kind}.{part.name}": part.distribution for part in recipe.parts()},
+        "plugins": {f"{part.kind}.{part.name}": part.distribution for _, part in recipe.parts()},
     }

@@ -45,14 +45,18 @@ def _candidates(parts: Parts, rng: np.random.Generator) -> Iterator[tuple[list[i
     assert data is not None
     for index in rng.permutation(data.num_sequences)[:TRIES]:
         ids = data.sequence(int(index)).tolist()
-        words = [p for p in range(4, len(ids) - 4) if _is_whole_word(tokenizer.convert_ids_to_tokens(ids[p : p + 2]))]
-        if words and len(ids) >= PHRASE_TOKENS:
-            yield ids, int(rng.choice(words))
+        tokens = tokenizer.convert_ids_to_tokens(ids)
+        half = PHRASE_TOKENS // 2
+        places = [p for p in range(half, len(ids) - half) if _is_word_in_prose(tokens[p - half : p + half], half)]
+        if places:
+            yield ids, int(rng.choice(places))
 
 
-def _is_whole_word(tokens: list[str]) -> bool:
-    """A token of at least four letters that no continuation piece follows (WordPiece writes those ``##``)."""
-    return tokens[0].isalpha() and len(tokens[0]) >= 4 and not tokens[1].startswith("##")
+def _is_word_in_prose(tokens: list[str], place: int) -> bool:
+    """A whole word of at least four letters (WordPiece writes continuations ``##``) among tokens that are words too."""
+    word, following = tokens[place : place + 2]
+    words = sum(token.isalpha() for token in tokens)
+    return word.isalpha() and len(word) >= 4 and not following.startswith("##") and words >= 0.8 * len(tokens)
 
 
 def _guess(parts: Parts, ids: list[int], position: int, top: int) -> Phrase:

@@ -28,9 +28,9 @@ def attend(
     dropout_p: float = 0.0,
 ) -> Tensor:
     """q, k, v (T, H, D) -> (T, H, D). The backward pass needs the (H, L, L) shares of every sequence."""
-    lengths = layout.lengths
+    sizes = list(layout.lengths)
     pieces = []
-    for q_LHD, k_LHD, v_LHD in zip(q.split(lengths), k.split(lengths), v.split(lengths), strict=True):
+    for q_LHD, k_LHD, v_LHD in zip(*(torch.split(x, sizes) for x in (q, k, v)), strict=True):
         scores_HLL = q_LHD.transpose(0, 1) @ k_LHD.permute(1, 2, 0) * scale
         seen = band_mask(q_LHD.shape[0], window, q.device)
         if seen is not None:

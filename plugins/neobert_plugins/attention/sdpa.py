@@ -32,8 +32,8 @@ def attend(
     runs = [(length, len(tuple(group))) for length, group in groupby(layout.lengths)]
     sizes = [length * count for length, count in runs]
     pieces = []
-    for (length, count), *qkv in zip(runs, q.split(sizes), k.split(sizes), v.split(sizes), strict=True):
-        q_BHLD, k_BHLD, v_BHLD = (part.unflatten(0, (count, length)).transpose(1, 2) for part in qkv)
+    for (length, count), *qkv in zip(runs, *(torch.split(x, sizes) for x in (q, k, v)), strict=True):
+        q_BHLD, k_BHLD, v_BHLD = (torch.unflatten(part, 0, (count, length)).transpose(1, 2) for part in qkv)
         seen = band_mask(length, window, q.device)
         out_BHLD = F.scaled_dot_product_attention(
             q_BHLD, k_BHLD, v_BHLD, attn_mask=seen, dropout_p=dropout_p, scale=scale

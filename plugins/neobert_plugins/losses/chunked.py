@@ -1,7 +1,7 @@
 """The cross-entropy of a linear layer's output, without ever holding all of that output.
 
-Rows go through in chunks. Each chunk's gradient is made at once, while its logits are there, so that the backward
-pass has nothing left to compute: the arithmetic of the plain way, in the memory of one chunk and the gradients.
+Rows go through in chunks. Each chunk's gradient is made at once, while its logits are there, so that the
+backward pass has nothing left to compute: the arithmetic of the plain way, in the memory of one chunk.
 
 Shapes: M rows, C hidden size, V vocabulary.
 """
@@ -24,7 +24,7 @@ def linear_cross_entropy_sum(
 ) -> Tensor:
     """hidden (M, C), weight (V, C), bias (V,), labels (M,) int64 -> the sum over rows, a scalar.
 
-    Products run in autocast's dtype where it is on; softmax and sums in float32 at least. With no row at all it is a
+    Products run in autocast's dtype where it is on; softmax and sums in float32 at least. With no row it is a
     zero that has a gradient, of zeros. Not differentiable twice.
     """
     rows = max(1, chunk_logits // weight.shape[0])
@@ -55,7 +55,7 @@ class _LinearCrossEntropySum(torch.autograd.Function):
         ]
         with torch.autocast(device, enabled=False):
             layer = (weight.to(dtype), None if bias is None else bias.to(dtype))
-            chunks = zip(hidden.to(dtype).split(rows), labels.split(rows), strict=True)
+            chunks = zip(torch.split(hidden.to(dtype), rows), torch.split(labels, rows), strict=True)
             for index, (chunk, targets) in enumerate(chunks):
                 logits = F.linear(chunk, *layer).to(precise)
                 log_shares = F.log_softmax(logits, dim=-1)
@@ -67,7 +67,7 @@ class _LinearCrossEntropySum(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scaled = (
             None if gradient is None else (gradient * grad).to(dtype)

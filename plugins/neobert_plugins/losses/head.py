@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class MaskedLMHead(nn.Module):
     """hidden -> logits, by the encoder's embedding or by a matrix of its own, with or without a bias.
 
-    The encoder says which, by attributes; one without them gets the defaults: ``tie_word_embeddings`` (True),
-    ``decoder_bias`` (False), ``decoder_init_range`` (0.02: an untied matrix starts uniform in plus or minus that).
+    The encoder says which by attributes, with defaults where it lacks them: ``tie_word_embeddings`` (True),
+    ``decoder_bias`` (False), ``decoder_init_range`` (0.02: an untied matrix starts uniform within it).
     """
 
     weight: nn.Parameter | None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -66,7 +67,7 @@ def split_heads(qkv: Tensor, num_heads: int, rotary: Tensor | None) -> tuple[Ten
     if rotary is None:
         q, k, v = qkv_TH3D.unbind(2)
         return q, k, v
-    qk_TH2D, v_TH1D = qkv_TH3D.split((2, 1), dim=2)
+    qk_TH2D, v_TH1D = torch.split(qkv_TH3D, [2, 1], dim=2)
     q, k = rotate(qk_TH2D, rotary).unbind(2)
     return q, k, v_TH1D.squeeze(2)
 

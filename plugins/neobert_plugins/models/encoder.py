@@ -83,13 +83,6 @@ class NeoBERTEncoder(nn.Module):
 
         return native_obstacles(self.options)
 
-    @property
-    def export_names(self) -> dict[str, str]:
-        """How a whole exported model names tensors: the encoder's ``prefix``, the head's ``weight`` and ``bias``."""
-        from neobert_plugins.models.layouts import export_names
-
-        return export_names(self.options)
-
     def export(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """A ``config.json`` and the encoder's tensors, without prefix and without a head.
 
@@ -97,18 +90,17 @@ class NeoBERTEncoder(nn.Module):
         """
         from neobert_plugins.models.layouts import export_native, export_published
 
-        state = self.state_dict()
         make = export_published if self.native_obstacles else export_native
-        return make(self.options, self.vocab_size, state)
+        return make(self.options, self.vocab_size, self.state_dict())
 
     def import_weights(
         self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
         """Foreign tensors -> the encoder's own, the head's (``weight``, ``bias``), and notes for a person.
 
-        Reads the published NeoBERT layout (``w12`` or ``w1`` and ``w2``) and EuroBERT's, ``model.`` before the
-        names or not. What it doesn't know keeps its name, for the caller to refuse. Raises UserError where
-        ``config`` (empty when unknown) describes another model.
+        Reads the published NeoBERT layout (``w12``, or ``w1`` and ``w2``) and EuroBERT's, with or without
+        ``model.`` before the names. What it doesn't know keeps its name, for the caller to refuse. Raises
+        UserError where ``config`` (empty when unknown) describes another model.
         """
         from neobert_plugins.models.imports import import_weights
 
@@ -134,4 +126,4 @@ class NeoBERTEncoder(nn.Module):
         if self.options.ngpt:
             deviation = self.options.base_scale / math.sqrt(2 * self.options.num_hidden_layers)
             for block in self.transformer_encoder:
-                nn.init.normal_(block.mlp_c_proj.weight, std=deviation)
+                nn.init.normal_(block.get_parameter("mlp_c_proj.weight"), std=deviation)

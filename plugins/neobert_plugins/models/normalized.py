@@ -1,7 +1,7 @@
 """The normalised block of nGPT (Loshchilov et al., 2024, arXiv:2410.01131), as published with NeoBERT.
 
-Hidden states lie on the unit sphere, and each half of the block moves them a learned share of the way towards what
-it computed. The published training normalises no weights after a step, and neither do we.
+Hidden states lie on the unit sphere, and each half of the block moves them a learned share of the way towards
+what it computed. The published training normalises no weights after a step, and neither do we.
 
 Shapes: T tokens in the stream, M of them wanted, H heads, D head dim, C hidden size, I feed-forward width.
 """

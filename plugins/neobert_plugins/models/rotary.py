@@ -10,20 +10,28 @@ from torch import Tensor
 
 
 def rotary_table(position_ids: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> Tensor:
-    """position_ids (T,) -> (T, D / 2) complex: exp(i * position * theta ** (-2 j / D)).
+    """position_ids (T,) -> (T, D / 2, 2): cosine and sine of position * theta ** (-2 j / D).
 
     Angles are float32, as in the published model and its native counterpart; float64 in a float64 model.
     """
     precision = torch.float64 if dtype == torch.float64 else torch.float32
     exponents = torch.arange(0, head_dim, 2, dtype=precision, device=position_ids.device) / head_dim
     angles = torch.outer(position_ids.to(precision), 1.0 / theta**exponents)
-    return torch.polar(torch.ones_like(angles), angles)
+    return torch.stack((angles.cos(), angles.sin()), dim=-1)
 
 
 def rotate(heads: Tensor, table: Tensor) -> Tensor:
-    """heads (T, ..., D), table (T, D / 2) -> heads turned, each pair (2 j, 2 j + 1) as one complex number."""
-    # A complex product is one pass over memory; there is no complex bfloat16.
-    pairs = heads.to(table.real.dtype).unflatten(-1, (-1, 2))
-    angles = table.view(table.shape[0], *(1,) * (heads.dim() - 2), -1)
-    turned = torch.view_as_real(torch.view_as_complex(pairs) * angles).flatten(-2)
-    return turned.to(heads.dtype)
+    """heads (T, ..., D), table (T, D / 2, 2) -> heads turned, each pair (2 j, 2 j + 1) as one complex number."""
+    pairs = torch.unflatten(heads.to(table.dtype), -1, (-1, 2))
+    turns = table.view(table.shape[0], *(1,) * (heads.dim() - 2), -1, 2)
+    return _product(pairs, turns).flatten(-2).to(heads.dtype)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """Complex products of (..., 2) and (..., 2)."""
+    if not torch.compiler.is_compiling():
+        # One pass over memory where the same in real numbers takes six.
+        return torch.view_as_real(torch.view_as_complex(a) * torch.view_as_complex(b))
+    # Inductor has no complex numbers, and makes one pass of this.
+    (a_real, a_imag), (b_real, b_imag) = a.unbind(-1), b.unbind(-1)
+    return torch.stack((a_real * b_real - a_imag * b_imag, a_real * b_imag + a_imag * b_real), dim=-1)

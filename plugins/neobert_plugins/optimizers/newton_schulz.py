@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Hashable, Iterable, Sequence
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _TINY = 1e-7
@@ -39,15 +39,17 @@ def orthogonalize(matrices: Sequence[Tensor], steps: int, dtype: torch.dtype | N
 
     ``dtype`` is what is computed in; None: `quickest_dtype` of each.
     """
-    results: list[Tensor | None] = [None] * len(matrices)
-    for chosen, indices in _grouped(
-        range(len(matrices)), lambda i: dtype or quickest_dtype(matrices[i])
-    ).items():
-        wide = [_normalized(matrices[i], chosen) for i in indices]
-        iterate = _iterate_plain if chosen in (torch.bfloat16, torch.float16) else _iterate_gram
-        for i, result in zip(indices, iterate(wide, steps), strict=True):
-            results[i] = (result.mT if _is_tall(matrices[i]) else result).to(matrices[i].dtype)
-    return [result for result in results if result is not None]
+    lying = [_normalized(matrix, dtype or quickest_dtype(matrix)) for matrix in matrices]
+    batches: dict[Hashable, list[int]] = {}
+    for index, matrix in enumerate(lying):
+        alike = matrix.shape if _is_coarse(matrix) else matrix.shape[0]
+        batches.setdefault((matrix.dtype, matrix.device, alike), []).append(index)
+    done: dict[int, Tensor] = {}
+    for indices in batches.values():
+        batch = [lying[index] for index in indices]
+        iterate = _iterate_plain if _is_coarse(batch[0]) else _iterate_gram
+        done.update(zip(indices, iterate(batch, steps), strict=True))
+    return [(done[i].mT if _is_tall(m) else done[i]).to(m.dtype) for i, m in enumerate(matrices)]
 
 
 def quickest_dtype(matrix: Tensor) -> torch.dtype:
@@ -63,30 +65,23 @@ def _cpu_has_bfloat16() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def _iterate_gram(matrices: Sequence[Tensor], steps: int) -> list[Tensor]:
-    """Follows P and G alone; matrices (m, n), m <= n, with norm at most 1."""
-    results: dict[int, Tensor] = {}
-    for indices in _grouped(range(len(matrices)), lambda i: (len(matrices[i]), matrices[i].device)).values():
-        gram = torch.stack([matrices[i] @ matrices[i].mT for i in indices])
-        product = _polynomial(gram)
-        factor = product
-        for _ in range(steps - 1):
-            gram = factor @ gram @ factor
-            factor = _polynomial(gram)
-            product = factor @ product
-        results.update((i, product[place] @ matrices[i]) for place, i in enumerate(indices))
-    return [results[i] for i in range(len(matrices))]
+def _iterate_gram(matrices: Sequence[Tensor], steps: int) -> Iterable[Tensor]:
+    """Follows P and G alone; matrices (m, n) with one m and any n >= m, of norm at most 1."""
+    gram = torch.stack([matrix @ matrix.mT for matrix in matrices])
+    product = factor = _polynomial(gram)
+    for _ in range(steps - 1):
+        gram = factor @ gram @ factor
+        factor = _polynomial(gram)
+        product = factor @ product
+    return (p @ matrix for p, matrix in zip(product, matrices, strict=True))
 
 
-def _iterate_plain(matrices: Sequence[Tensor], steps: int) -> list[Tensor]:
-    """Follows X itself; matrices (m, n), m <= n, with norm at most 1."""
-    results: dict[int, Tensor] = {}
-    for indices in _grouped(range(len(matrices)), lambda i: (matrices[i].shape, matrices[i].device)).values():
-        batch = torch.stack([matrices[i] for i in indices])
-        for _ in range(steps):
-            batch = _polynomial(batch @ batch.mT) @ batch
-        results.update((i, batch[place]) for place, i in enumerate(indices))
-    return [results[i] for i in range(len(matrices))]
+def _iterate_plain(matrices: Sequence[Tensor], steps: int) -> Iterable[Tensor]:
+    """Follows X itself; matrices (m, n) of one shape, m <= n, of norm at most 1."""
+    batch = torch.stack(list(matrices))
+    for _ in range(steps):
+        batch = _polynomial(batch @ batch.mT) @ batch
+    return batch
 
 
 def _polynomial(gram: Tensor) -> Tensor:
@@ -100,15 +95,13 @@ def _polynomial(gram: Tensor) -> Tensor:
 def _normalized(matrix: Tensor, dtype: torch.dtype) -> Tensor:
     """Lying (no more rows than columns), Frobenius norm at most 1: no singular value is over 1."""
     lying = (matrix.mT if _is_tall(matrix) else matrix).to(dtype)
-    return lying / lying.norm().clamp(min=_TINY)
+    normalized: Tensor = lying / lying.norm().clamp(min=_TINY)
+    return normalized
 
 
 def _is_tall(matrix: Tensor) -> bool:
     return matrix.shape[0] > matrix.shape[1]
 
 
-def _grouped(indices: range, key: Callable[[int], Hashable]) -> dict[Hashable, list[int]]:
-    groups: dict[Hashable, list[int]] = {}
-    for index in indices:
-        groups.setdefault(key(index), []).append(index)
-    return groups
+def _is_coarse(matrix: Tensor) -> bool:
+    return matrix.dtype in (torch.bfloat16, torch.float16)

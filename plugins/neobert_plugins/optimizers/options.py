@@ -20,8 +20,8 @@ def _learning_rate(default: float, help: str) -> Any:
 
 
 def _betas(help: str) -> Any:
-    pair = and_(min_len(2), max_len(2))
-    return field(default=(0.9, 0.95), validator=deep_iterable(_BELOW_ONE, pair), metadata={"help": help})
+    pair = deep_iterable(_BELOW_ONE, and_(min_len(2), max_len(2)))  # type: ignore[var-annotated]
+    return field(default=(0.9, 0.95), validator=pair, metadata={"help": help})
 
 
 def _eps() -> Any:

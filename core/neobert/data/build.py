@@ -1,0 +1,70 @@
+"""From a recipe and its built parts to training and evaluation data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from neobert.data.collate import CollatorRecipe
+from neobert.data.evaluation import EvaluationData
+from neobert.data.pretokenized import pretokenized
+from neobert.data.sequences import SpecialTokens
+from neobert.data.tokenization import tokenize
+from neobert.data.training_data import StepOptions, TrainingData
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from neobert.context import BuildContext
+    from neobert.data.documents import Documents
+    from neobert.parts import Part
+
+
+def build_data(
+    recipe: Any, splits: Mapping[str, Any], tokenizer: Any, collator: Part, context: BuildContext
+) -> tuple[TrainingData, EvaluationData | None]:
+    """The run's data, from `Splits.as_mapping` and a ``context`` that knows the tokenizer."""
+    keys, special = recipe.dataset.served, SpecialTokens.of(tokenizer)
+    trainer, collating = recipe.trainer, CollatorRecipe(collator, context)
+    shared = {
+        "special": special,
+        "collator": collating,
+        "dataset_keys": keys,
+        "collator_keys": recipe.datacollator.served,
+    }
+    pin_memory = keys.pin_memory if keys.pin_memory is not None else context.device.type == "cuda"
+    options = StepOptions(
+        per_device_train_batch_size=trainer.per_device_train_batch_size,
+        gradient_accumulation_steps=trainer.gradient_accumulation_steps,
+        enforce_full_packed_batches=trainer.enforce_full_packed_batches,
+        seed=context.seed,
+        rank=context.rank,
+        world_size=context.world_size,
+        pin_memory=pin_memory,
+    )
+    training = TrainingData(
+        documents=documents_of(splits["train"], tokenizer, num_proc=keys.num_proc, label="train"),
+        options=options,
+        pad_token_id=tokenizer.pad_token_id,
+        **shared,
+    )
+    if "eval" not in splits:
+        return training, None
+    evaluation = EvaluationData(
+        documents=documents_of(splits["eval"], tokenizer, num_proc=keys.num_proc, label="eval"),
+        per_device_eval_batch_size=trainer.per_device_eval_batch_size,
+        eval_max_batches=trainer.eval_max_batches,
+        seed=context.seed,
+        rank=context.rank,
+        world_size=context.world_size,
+        **shared,
+    )
+    return training, evaluation
+
+
+def documents_of(
+    rows: Any, tokenizer: Any, *, num_proc: int | None = None, label: str = "train"
+) -> Documents:
+    """Rows with a ``text`` column tokenized (once, see `tokenize`), rows with ``input_ids`` as they are."""
+    if "input_ids" in rows.column_names:
+        return pretokenized(rows, tokenizer, label=label)
+    return tokenize(rows, tokenizer, num_proc=num_proc, label=label)

@@ -1,0 +1,94 @@
+"""Which column of a dataset is trained on."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from neobert.errors import UserError
+
+_STRINGS = ("string", "large_string", "string_view")
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
+def prepare_columns(rows: Any, text_column: str | None, *, label: str) -> Any:
+    """The rows with one column: ``text``, or ``input_ids`` where they are tokenized already.
+
+    ``text_column`` None: ``input_ids`` where there is one, the only string column, else ``text``. Raises
+    UserError that lists the columns where that does not settle it, or where the column is not text.
+    """
+    features = _features(rows, label)
+    column = text_column if text_column is not None else _find(features, label)
+    if column not in features:
+        msg = (
+            f"dataset.text_column = {column!r}: {label} has no such column{_nearest(column, features)}\n"
+            f"{_listed(features)}"
+        )
+        raise UserError(msg)
+    if column == "input_ids":
+        _require(_is_ids(features[column]), column, features, label, "lists of token ids")
+    else:
+        _require(_is_text(features[column]), column, features, label, "text")
+    rows = rows.select_columns([column])
+    return rows if column in ("input_ids", "text") else rows.rename_column(column, "text")
+
+
+def _find(features: dict[str, Any], label: str) -> str:
+    if "input_ids" in features:
+        return "input_ids"
+    texts = [name for name, feature in features.items() if _is_text(feature)]
+    if len(texts) == 1:
+        return texts[0]
+    if "text" in texts:
+        return "text"
+    if not texts:
+        msg = f"{label} has no text column\n{_listed(features)}"
+    else:
+        msg = (
+            f"{label} has several text columns: {', '.join(texts)}\n"
+            f"say which: dataset.text_column = {texts[0]!r}"
+        )
+    raise UserError(msg)
+
+
+def _features(rows: Any, label: str) -> dict[str, Any]:
+    features = rows.features
+    if features is None:  # a stream that has not been looked into
+        features = rows._resolve_features().features
+    if not features:
+        msg = f"{label} is empty: it has no row, and no column"
+        raise UserError(msg)
+    return dict(features)
+
+
+def _require(fits: bool, column: str, features: dict[str, Any], label: str, expected: str) -> None:
+    if not fits:
+        msg = (
+            f"column {column!r} of {label} is {_type(features[column])}, expected {expected}\n"
+            f"{_listed(features)}"
+        )
+        raise UserError(msg)
+
+
+def _is_text(feature: Any) -> bool:
+    return getattr(feature, "dtype", None) in _STRINGS
+
+
+def _is_ids(feature: Any) -> bool:
+    inner = getattr(feature, "feature", None)
+    return getattr(inner, "dtype", None) in _INTEGERS
+
+
+def _listed(features: dict[str, Any]) -> str:
+    return "columns: " + ", ".join(f"{name} ({_type(feature)})" for name, feature in features.items())
+
+
+def _type(feature: Any) -> str:
+    inner = getattr(feature, "feature", None)
+    dtype = getattr(feature, "dtype", type(feature).__name__)
+    return f"list of {_type(inner)}" if inner is not None and not isinstance(inner, dict) else str(dtype)
+
+
+def _nearest(name: str, names: Any) -> str:
+    close = get_close_matches(name, list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

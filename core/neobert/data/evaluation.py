@@ -1,0 +1,101 @@
+"""Evaluation data: the same batches, with the same masks, every time."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import field, frozen
+
+from neobert.data.collate import BatchMaker, CollatorRecipe, Request
+from neobert.data.packing import pack_in_order
+from neobert.data.sequences import Cut, Pieces, SpecialTokens, body_length
+from neobert.errors import UserError
+from neobert.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from neobert.batch import Batch
+    from neobert.data.documents import Documents
+    from neobert.served import CollatorKeys, DatasetKeys
+
+
+@frozen(eq=False, kw_only=True)
+class EvaluationData:
+    """Iterating gives this rank's batches: rows in their own order, no padding, masks fixed by the seed.
+
+    With ``pack_sequences`` a batch has up to ``per_device_eval_batch_size * max_seq_length`` tokens, else
+    ``per_device_eval_batch_size`` sequences. Batch i of all goes to rank ``i % world_size``.
+    """
+
+    documents: Documents
+    special: SpecialTokens
+    collator: CollatorRecipe
+    dataset_keys: DatasetKeys
+    collator_keys: CollatorKeys
+    per_device_eval_batch_size: int
+    eval_max_batches: int | None = None
+    """Over all ranks."""
+    seed: int = 0
+    rank: int = 0
+    world_size: int = 1
+    _batches: tuple[tuple[int, Pieces], ...] = field(init=False, repr=False)
+    """(number, sequences) of this rank's."""
+    _maker: BatchMaker = field(init=False, repr=False)
+
+    @_batches.default
+    def _plan(self) -> tuple[tuple[int, Pieces], ...]:
+        body = body_length(self.dataset_keys.max_seq_length, self.special)
+        cut = Cut(self.documents.lengths, body, self.collator_keys.overflow)
+        if not len(cut):
+            msg = (
+                f"no document to evaluate on: of {len(self.documents)}, every one is empty or dropped "
+                "as too long"
+            )
+            raise UserError(msg)
+        pieces = cut.pieces(np.arange(len(cut), dtype=np.int64))
+        if self.collator_keys.pack_sequences:
+            budget = self.per_device_eval_batch_size * self.dataset_keys.max_seq_length
+            batch_of = pack_in_order(pieces.lengths + self.special.count, budget).batch_of
+        else:
+            batch_of = np.arange(len(pieces)) // self.per_device_eval_batch_size
+        bounds = np.searchsorted(batch_of, np.arange(batch_of[-1] + 2)).tolist()
+        batches = [pieces[start:stop] for start, stop in pairwise(bounds)]
+        numbered = list(enumerate(batches[: self.eval_max_batches]))
+        return tuple(numbered[self.rank :: self.world_size])
+
+    @_maker.default
+    def _make_maker(self) -> BatchMaker:
+        return BatchMaker(self.documents, self.special, self.collator)
+
+    def __len__(self) -> int:
+        """Batches of this rank."""
+        return len(self._batches)
+
+    @property
+    def description(self) -> str:
+        """How much there is, for people."""
+        return f"{self.num_sequences:,} held-out sequences in {len(self)} batches"
+
+    @property
+    def num_sequences(self) -> int:
+        """Sequences of this rank's batches."""
+        return sum(len(pieces) for _, pieces in self._batches)
+
+    def sequence(self, index: int) -> NDArray[np.int64]:
+        """Sequence ``index`` of this rank's, (n,) int64 with its special tokens, before any masking."""
+        for _, pieces in self._batches:
+            if index < len(pieces):
+                (piece,) = pieces[index : index + 1].to_tuples()
+                return self.special.around(self.documents.ids(*piece))
+            index -= len(pieces)
+        msg = f"there are {self.num_sequences} sequences, and {index} more were asked for"
+        raise IndexError(msg)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number, pieces in self._batches:
+            yield self._maker[Request(pieces, derive_seed(self.seed, "eval", number))]

@@ -1,0 +1,177 @@
+"""The plan: which sequences make up each micro-batch of the run, as a pure function of a cursor.
+
+The stream of micro-batches is the same for every world size, accumulation setting and worker count; a step
+takes the next of them. Sequences that do not fill a micro-batch wait for the next window, so none is dropped
+and none repeats.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from attrs import frozen
+
+from neobert.data.cursor import Cursor
+from neobert.data.order import permute, shuffled
+from neobert.data.packing import LEFT, Packing, pack
+from neobert.data.sequences import Cut, Pieces
+from neobert.errors import UserError
+from neobert.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+class Source(Protocol):
+    """Where a planner gets its windows."""
+
+    def has(self, epoch: int, window: int) -> bool:
+        """Whether this epoch has such a window. The window before has been asked for."""
+        ...
+
+    def window(self, epoch: int, window: int) -> Pieces:
+        """The sequences of a window of this epoch, shuffled."""
+        ...
+
+
+@frozen(eq=False)
+class OrderedSource:
+    """Windows of the seeded order of all sequences."""
+
+    cut: Cut
+    size: int
+    """Sequences a window."""
+    seed: int
+
+    def has(self, epoch: int, window: int) -> bool:
+        """Every epoch has as many windows as the sequences need."""
+        return window * self.size < len(self.cut)
+
+    def window(self, epoch: int, window: int) -> Pieces:
+        """O(size): no other part of the order is looked at."""
+        total = len(self.cut)
+        first = window * self.size
+        places = np.arange(first, min(first + self.size, total), dtype=np.int64)
+        return self.cut.pieces(shuffled(places, total, self.seed, epoch))
+
+
+@frozen
+class Shape:
+    """What a micro-batch holds."""
+
+    sequences: int
+    """per_device_train_batch_size."""
+    max_seq_length: int
+    special: int
+    """Special tokens of a sequence."""
+    packed: bool
+    full: bool = True
+    """Packed: what is left of a window waits for the next; otherwise it is a short micro-batch."""
+    group_by_length: bool = False
+
+    @property
+    def budget(self) -> int:
+        """Tokens of a packed micro-batch."""
+        return self.sequences * self.max_seq_length
+
+
+@frozen(eq=False)
+class WindowPlan:
+    """The micro-batches from one or more windows, in the order they are trained on."""
+
+    micro_batches: tuple[Pieces, ...]
+    after: Cursor
+    """The cursor once all are done."""
+
+
+@frozen(eq=False)
+class Planner:
+    """Plans micro-batches from a cursor on."""
+
+    source: Source
+    shape: Shape
+    seed: int
+
+    def micro_batches(self, cursor: Cursor) -> Iterator[tuple[Pieces, Cursor]]:
+        """Every micro-batch from here on, without end, each with the cursor after it."""
+        while True:
+            plan = self.plan(cursor)
+            last = len(plan.micro_batches) - 1
+            for position in range(cursor.position, last + 1):
+                after = (
+                    plan.after
+                    if position == last
+                    else Cursor(cursor.epoch, cursor.window, position + 1, cursor.carry)
+                )
+                yield plan.micro_batches[position], after
+            cursor = plan.after
+
+    def plan(self, cursor: Cursor) -> WindowPlan:
+        """The plan that the cursor stands in: its window, with what was carried into it, and as many more
+        windows as it takes to fill one micro-batch."""
+        pool, epoch, window = self._gather(cursor)
+        packing = self._arrange(pool, len(cursor.carry))
+        batch_of = self._turns(packing, cursor)
+        placed = np.flatnonzero(batch_of != LEFT)
+        in_turn = pool[placed[np.argsort(batch_of[placed], kind="stable")]]
+        ends = np.cumsum(np.bincount(batch_of[placed], minlength=packing.batches)).tolist()
+        starts = [0, *ends[:-1]]
+        micro_batches = tuple(in_turn[start:end] for start, end in zip(starts, ends, strict=True) if end)
+        carry = pool[batch_of == LEFT].to_tuples()
+        return WindowPlan(micro_batches, Cursor(epoch, window, 0, carry))
+
+    def _gather(self, cursor: Cursor) -> tuple[Pieces, int, int]:
+        """Carried sequences and windows until a micro-batch can be filled, and the window that comes next."""
+        parts = [Pieces.from_tuples(cursor.carry)] if cursor.carry else []
+        filled = sum(self._filling(part) for part in parts)
+        epoch, window = cursor.epoch, cursor.window
+        wanted = self.shape.sequences
+        if self.shape.packed:
+            wanted = self.shape.budget if self.shape.full else 1
+        while True:
+            part = self.source.window(epoch, window)
+            parts.append(part)
+            filled += self._filling(part)
+            window += 1
+            if not self.source.has(epoch, window):
+                if not any(len(part) for part in parts):
+                    msg = (
+                        "the data has no sequence to train on: every document is empty, or dropped as "
+                        "too long"
+                    )
+                    raise UserError(msg)
+                epoch, window = epoch + 1, 0
+            if filled >= wanted:
+                return Pieces.join(parts), epoch, window
+
+    def _filling(self, pieces: Pieces) -> int:
+        if not self.shape.packed:
+            return len(pieces)
+        return int(pieces.lengths.sum()) + len(pieces) * self.shape.special
+
+    def _arrange(self, pool: Pieces, carried: int) -> Packing:
+        if self.shape.packed:
+            lengths = pool.lengths + self.shape.special
+            return pack(lengths, self.shape.budget, first=carried, keep_remainder=not self.shape.full)
+        return self._by_count(pool.lengths)
+
+    def _by_count(self, lengths: NDArray[np.int64]) -> Packing:
+        """Batches of a fixed number of sequences, in order or by length; the newest of the rest are left."""
+        batches = len(lengths) // self.shape.sequences
+        batch_of = np.full(len(lengths), LEFT, dtype=np.int64)
+        used = np.arange(batches * self.shape.sequences)
+        ranked = used[np.argsort(lengths[: len(used)], kind="stable")] if self.shape.group_by_length else used
+        batch_of[ranked] = used // self.shape.sequences
+        return Packing(batch_of, batches)
+
+    def _turns(self, packing: Packing, cursor: Cursor) -> NDArray[np.int64]:
+        """Batches made by length come in a seeded order, so that long ones are not first."""
+        if not (self.shape.packed or self.shape.group_by_length):
+            return packing.batch_of
+        key = derive_seed(self.seed, "turn", cursor.epoch, cursor.window)
+        turn = np.append(permute(np.arange(packing.batches), packing.batches, key), LEFT)
+        turns: NDArray[np.int64] = turn[packing.batch_of]
+        return turns

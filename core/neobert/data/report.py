@@ -1,0 +1,45 @@
+"""What became of the data, in numbers: nothing is dropped or cut without being counted."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class DataReport:
+    """Counts over one pass of the training data; a stream knows only its first window."""
+
+    documents: int
+    """With content."""
+    tokens: int
+    """Of all documents, before any cutting; special tokens not counted."""
+    sequences: int
+    empty: int
+    """Documents without a token: they give no sequence."""
+    one_token: int
+    split: int
+    """Documents longer than a sequence that were split into several,"""
+    truncated: int
+    """cut off,"""
+    dropped: int
+    """or left out, as datacollator.overflow says."""
+    window: int
+    """Sequences of the order that are packed together."""
+    fill: float
+    """Share of tokens with content in the first window's micro-batches; 1.0 where nothing is padded."""
+    streaming: bool = False
+
+    def lines(self) -> tuple[str, ...]:
+        """The report for people, one fact a line; what did not happen is left out."""
+        scope = " in the first window of the stream" if self.streaming else ""
+        lines = [f"{self.documents:,} documents, {self.tokens:,} tokens, {self.sequences:,} sequences{scope}"]
+        notes = (
+            (self.empty, "empty documents left out"),
+            (self.one_token, "documents of one token"),
+            (self.split, "documents longer than max_seq_length, split"),
+            (self.truncated, "documents longer than max_seq_length, truncated"),
+            (self.dropped, "documents longer than max_seq_length, dropped"),
+        )
+        lines += [f"{count:,} {text}" for count, text in notes if count]
+        lines.append(f"{self.fill:.2%} of a micro-batch's tokens have content")
+        return tuple(lines)

@@ -1,0 +1,101 @@
+"""Combinations that cannot work, found before any data or model is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from neobert.capabilities import Capabilities
+from neobert.errors import Problem, UserError
+from neobert.recipe.nodes import Key, dotted
+from neobert.recipe.overrides import TABLES
+from neobert.recipe.toml_text import toml_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from neobert.parts import Part
+    from neobert.recipe.tree import Recipe
+
+
+def combination_problems(recipe: Recipe) -> list[Problem]:
+    """What the core and each part's own ``check`` object to."""
+    flat, origins = recipe.flat(), recipe.origins
+
+    def problem(key: str, message: str) -> Problem:
+        value = flat.get(key)
+        return Problem(origins[key], key, None if value is None else toml_text(value), message)
+
+    found = [problem(key, message) for key, message in _core_checks(recipe)]
+    for path, part in recipe.parts():
+        for message in _objections(part, recipe):
+            key, text = _located(message, path, flat)
+            found.append(problem(key, text))
+    return found
+
+
+def check_device(recipe: Recipe, device_type: str) -> list[Problem]:
+    """What the model's attention backends cannot do on this type of device (``cpu``, ``cuda``, ``mps``)."""
+    dtype = "bfloat16" if recipe.trainer.mixed_precision == "bf16" else "float32"
+    found = []
+    for path, part in recipe.parts():
+        if path[0] != "model" or part.kind != "attn_backend":
+            continue
+        capabilities = getattr(part.options, "capabilities", None) or Capabilities()
+        key = dotted((*path, "name"))
+        for message in _incapable(capabilities, device_type, dtype):
+            found.append(Problem(recipe.origins[key], key, toml_text(part.name), message))
+    return found
+
+
+def _incapable(capabilities: Capabilities, device_type: str, dtype: str) -> Iterator[str]:
+    if device_type not in capabilities.devices:
+        yield f"runs on {', '.join(capabilities.devices)}, and this run is on {device_type}"
+    elif device_type not in capabilities.train_devices:
+        yield f"trains on {', '.join(capabilities.train_devices)}, and this run is on {device_type}"
+    if dtype not in capabilities.dtypes:
+        yield f"computes in {', '.join(capabilities.dtypes)}; trainer.mixed_precision asks for {dtype}"
+
+
+def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    dataset, collator = recipe.dataset, recipe.datacollator
+    if dataset.validation_split is not None:
+        for key in ("eval_split", "eval_samples"):
+            if getattr(dataset, key) is not None:
+                yield (
+                    "dataset.validation_split",
+                    f"contradicts dataset.{key}: each says what to evaluate on; give one of them",
+                )
+    if collator.pack_sequences and collator.group_by_length:
+        yield (
+            "datacollator.group_by_length",
+            "contradicts datacollator.pack_sequences: full micro-batches need no grouping",
+        )
+    for name in recipe.trainer.allow_changes:
+        if name.partition(".")[0] not in TABLES:
+            yield (
+                "trainer.allow_changes",
+                f"{toml_text(name)} is no key; expected these tables or keys in them: {', '.join(TABLES)}",
+            )
+
+
+def _objections(part: Part, recipe: Recipe) -> list[str]:
+    check: Any = getattr(part.options, "check", None)
+    if check is None:
+        return []
+    try:
+        return list(check(recipe))
+    except UserError as error:
+        return [str(error)]
+    except Exception as error:
+        owner = f"{part.kind} {part.name!r} (from {part.distribution or 'no distribution'})"
+        return [f"the check of {owner} failed: {type(error).__name__}: {error}"]
+
+
+def _located(message: str, path: Key, flat: dict[str, Any]) -> tuple[str, str]:
+    """A check may begin its message with a key and a colon; else it speaks of the part as a whole."""
+    key, colon, rest = message.partition(": ")
+    if colon:
+        for candidate in (key, f"{dotted(path)}.{key}"):
+            if candidate in flat:
+                return candidate, rest
+    return dotted((*path, "name")), message

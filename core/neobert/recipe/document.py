@@ -1,0 +1,96 @@
+"""The tables of docs/recipes.md, from the classes: ``python -m neobert.recipe.document docs/recipes.md``.
+
+What stands between the two marks of the file is replaced; everything else is left as it is.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neobert.describe import describe_fields
+from neobert.errors import UserError
+from neobert.kinds import KINDS, Kind
+from neobert.recipe.nodes import plain
+from neobert.recipe.source import defaults_layer
+from neobert.recipe.toml_text import toml_text
+from neobert.recipe.trainer import TrainerOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from neobert.registry import Plugin, Registry
+
+BEGIN = "<!-- keys: begin -->"
+END = "<!-- keys: end -->"
+_ORDER = ("model", "attn_backend", "tokenizer", "dataset", "datacollator", "loss")
+
+
+def document(registry: Registry, distribution: str = "neobert") -> str:
+    """As Markdown: every key of a distribution's plugins, those that the core serves, and ``[trainer]``."""
+    first = [KINDS[name] for name in _ORDER]
+    kinds = first + [kind for kind in KINDS.values() if kind not in first]
+    blocks: list[str] = []
+    for kind in kinds:
+        plugins = [plugin for plugin in registry.plugins if plugin.kind == kind.name]
+        blocks += _kind(kind, [plugin for plugin in plugins if plugin.distribution == distribution])
+    blocks += ["### `[trainer]`", _table(TrainerOptions, plain(defaults_layer().value["trainer"]))]
+    return "\n\n".join(blocks)
+
+
+def replaced(text: str, tables: str) -> str:
+    """A document with what stands between its marks replaced."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        msg = f"the document has no place for the tables: {BEGIN} and {END}, each on a line of its own"
+        raise UserError(msg)
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+
+
+def main(arguments: list[str]) -> None:
+    """Rewrites the tables of the file named."""
+    from neobert.registry import default_registry
+
+    (path,) = map(Path, arguments)
+    path.write_text(
+        replaced(path.read_text(encoding="utf-8"), document(default_registry())), encoding="utf-8"
+    )
+
+
+def _kind(kind: Kind, plugins: Iterable[Plugin]) -> Iterator[str]:
+    place = {"attn_backend": "`attn_backend`, in `[model]`", "tracker": "`trackers`, a list"}
+    yield f"### {place.get(kind.name, f'`[{kind.key}]`')}"
+    if kind.served is not None:
+        yield "Whatever plugin is named, the table has these keys:"
+        yield _table(kind.served)
+    named = plain(defaults_layer()).get(kind.key, {})
+    for plugin in plugins:
+        chosen = (
+            " (the default)" if plugin.name in (named if isinstance(named, list) else named.values()) else ""
+        )
+        yield f'**`name = "{plugin.name}"`**{chosen}: {plugin.summary}'
+        if describe_fields(plugin.options_class):
+            yield _table(plugin.options_class)
+        else:
+            yield "It has no keys of its own."
+
+
+def _table(cls: type, defaults: Mapping[str, Any] | None = None) -> str:
+    """``defaults`` are those of the lowest layer, which stand for the class's own."""
+    said = {key: toml_text(value) for key, value in (defaults or {}).items()}
+    rows: list[tuple[str, ...]] = [("key", "takes", "default", "what it does"), ("---",) * 4]
+    for description in describe_fields(cls):
+        default = said.get(description.name, description.default)
+        texts = (description.name, description.type, default)
+        rows.append((*(f"`{text}`" for text in texts), description.help))
+    return "\n".join(f"| {_row(row)} |" for row in rows)
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return " | ".join(cell.replace("|", r"\|") for cell in cells)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

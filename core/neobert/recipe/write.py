@@ -1,0 +1,112 @@
+"""The effective recipe as TOML: every value filled in, so that it means the same whatever defaults become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import tomlkit
+from attrs import Attribute
+
+from neobert.parts import Part
+from neobert.recipe.fields import default_of, key_of, recipe_fields, toml_value
+from neobert.recipe.nodes import Key, dotted
+from neobert.recipe.paths import absolute_paths
+from neobert.recipe.toml_text import toml_item
+
+if TYPE_CHECKING:
+    from neobert.recipe.tree import Recipe
+
+HEADER = (
+    "The effective recipe: every value filled in. It runs again as it is, with another trainer.output_dir."
+)
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe's TOML. Unset keys are comments, and those whose default is not unset stand in ``unset``."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment(HEADER))
+    unset = [dotted(path) for path in _unset_keys(recipe)]
+    if unset:
+        document.add("unset", toml_item(unset))
+    _add(document, {attribute.name: getattr(recipe, attribute.name) for attribute in recipe.tables()}, {})
+    return tomlkit.dumps(document)
+
+
+def _add(container: Any, values: Mapping[str, Any], attributes: Mapping[str, Attribute[Any]]) -> None:
+    """Adds keys to a table: first what fits on a line, then what has keys of its own, as TOML wants it."""
+    tables = {key: value for key, value in values.items() if _is_part_like(value)}
+    for key, value in values.items():
+        if value is None:
+            container.add(tomlkit.comment(f"{dotted((key,))} ="))
+        elif key not in tables:
+            item = toml_value(value)
+            container.add(
+                key, toml_item(absolute_paths(item, attributes[key]) if key in attributes else item)
+            )
+    for key, value in tables.items():
+        if isinstance(value, list | tuple):
+            items = tomlkit.aot()
+            for item in value:
+                items.append(_table(item))
+            container.add(key, items)
+        else:
+            container.add(key, _table(value))
+
+
+def _table(value: Any) -> Any:
+    """A part, an instance of an options class, or a mapping of those, as a table."""
+    table = tomlkit.table()
+    if isinstance(value, Mapping):
+        _add(table, value, {})
+        return table
+    holders = [value]
+    if isinstance(value, Part):
+        table.add("name", value.name)
+        holders = [holder for holder in (value.served, value.options) if holder is not None]
+    fields = {
+        key_of(attribute): (attribute, holder)
+        for holder in holders
+        for attribute in recipe_fields(type(holder))
+    }
+    values = {key: getattr(holder, attribute.name) for key, (attribute, holder) in fields.items()}
+    _add(table, values, {key: attribute for key, (attribute, _) in fields.items()})
+    return table
+
+
+def _is_part_like(value: Any) -> bool:
+    """Whether a value gets tables of its own: parts and options, or a non-empty list or mapping of them."""
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if isinstance(value, list | tuple):
+        return bool(value) and all(attrs.has(type(item)) for item in value)
+    return attrs.has(type(value))
+
+
+def _unset_keys(recipe: Recipe) -> Iterator[Key]:
+    """Keys that would come back with a value if the recipe only left them out."""
+    for leaf in recipe.leaves():
+        said = dotted(leaf.path) in recipe.explicit_origins
+        if leaf.value is None and leaf.attribute and (said or leaf.attribute.default is not None):
+            yield leaf.path
+    yield from _removed(recipe, ())
+
+
+def _removed(value: Any, path: Key) -> Iterator[Key]:
+    """Keys of a default mapping that the recipe took out."""
+    if isinstance(value, Part):
+        yield from _removed(value.options, path)
+    elif attrs.has(type(value)):
+        for attribute in recipe_fields(type(value)):
+            here, item = (*path, key_of(attribute)), getattr(value, attribute.name)
+            default = default_of(attribute)
+            if isinstance(item, Mapping) and isinstance(default, Mapping) and "name" not in default:
+                yield from ((*here, key) for key in default if key not in item)
+            yield from _removed(item, here)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _removed(item, (*path, key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _removed(item, (*path, index))

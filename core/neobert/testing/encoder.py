@@ -1,0 +1,64 @@
+"""A small encoder for the tests of parts that need one.
+
+Shapes: T tokens in the stream, C hidden size, M wanted positions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from neobert.batch import SequenceLayout
+
+
+class TinyEncoder(nn.Module):
+    """Everything that an encoder promises, in a few lines and in float64: tokens see their own sequence alone.
+
+    In place of attention a token takes in the mean of its sequence and the mean of what came before it.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden_size: int = 8,
+        num_blocks: int = 2,
+        *,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.hidden_size = hidden_size
+        self.input_embedding = nn.Embedding(vocab_size, hidden_size)
+        self.blocks = nn.ModuleList(_Block(hidden_size) for _ in range(num_blocks))
+        self.scale = nn.Parameter(torch.ones(hidden_size))
+        self.to(dtype)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.5)
+
+    def forward(self, input_ids: Tensor, layout: SequenceLayout, keep: Tensor | None = None) -> Tensor:
+        """input_ids (T,) -> (T, C), or (M, C) with ``keep`` (M,)."""
+        hidden_TC = self.input_embedding(input_ids)
+        for block in self.blocks:
+            hidden_TC = block(hidden_TC, layout)
+        hidden_TC = hidden_TC * self.scale
+        return hidden_TC if keep is None else hidden_TC[keep]
+
+
+class _Block(nn.Module):
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, hidden_TC: Tensor, layout: SequenceLayout) -> Tensor:
+        mixed = []
+        for part_LC in hidden_TC.split(layout.lengths):
+            count_L1 = torch.arange(1, len(part_LC) + 1, device=part_LC.device).unsqueeze(1)
+            mixed.append(part_LC.mean(0) + part_LC.cumsum(0) / count_L1)
+        result: Tensor = hidden_TC + torch.tanh(self.linear(torch.cat(mixed)))
+        return result

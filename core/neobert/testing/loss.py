@@ -1,0 +1,203 @@
+"""What a loss promises.
+
+Shapes: T tokens in the stream, M masked tokens, C hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from attrs import evolve, frozen
+from torch import Tensor, nn
+
+from neobert.batch import Batch, SequenceLayout, pad_batch
+from neobert.interfaces import LossOutput
+from neobert.testing.context import LENGTHS, as_options, build, make_context, make_sequences, make_tokenizer
+from neobert.testing.encoder import TinyEncoder
+from neobert.testing.promises import require, require_all_close, require_close, require_equal
+
+MakeBatch = Callable[[Sequence[Tensor]], Batch]
+_TOLERANCE = 1e-8
+
+
+def check_loss(
+    options: Any, *, make_batch: MakeBatch | None = None, empty_batch: Batch | None = None, additive: bool = True
+) -> None:
+    """Runs the loss in float64 over a tiny encoder.
+
+    ``make_batch`` turns sequences of ids into a batch for losses that need other fields than ``masked_positions``
+    and ``labels``, each sequence on its own; ``empty_batch`` is then a batch with nothing to learn from.
+    ``additive=False`` is for losses where sequences of a batch are compared with each other, so that its parts
+    do not sum to it. Raises `AssertionError` for a broken promise.
+    """
+    options = as_options(options)
+    if make_batch is None:
+        make_batch = masked_batch
+        empty_batch = _without_masks(masked_batch(make_sequences((4, 1))))
+    setting = _make_setting(options)
+    batch = make_batch(make_sequences(LENGTHS))
+    _check_output(setting, batch)
+    _check_registration(setting, batch)
+    _check_padding(setting, batch)
+    if additive:
+        _check_splits(setting, make_batch)
+    if empty_batch is not None:
+        _check_empty(setting, empty_batch)
+    if hasattr(setting.loss, "logits") or hasattr(setting.loss, "head_state"):
+        _check_head(setting)
+
+
+def masked_batch(sequences: Sequence[Tensor]) -> Batch:
+    """Masks every third token; which ones is a matter of each sequence alone."""
+    stream, positions, start = torch.cat(list(sequences)), [], 0
+    for sequence in sequences:
+        positions += range(start, start + len(sequence), 3)
+        start += len(sequence)
+    masked = torch.tensor(positions)
+    labels, input_ids = stream[masked], stream.clone()
+    input_ids[masked] = 4
+    layout = SequenceLayout.from_lengths(len(sequence) for sequence in sequences)
+    return Batch(input_ids, layout, {"masked_positions": masked, "labels": labels})
+
+
+@frozen
+class _Setting:
+    encoder: TinyEncoder
+    loss: Any
+
+    def run(self, batch: Batch) -> LossOutput:
+        output: LossOutput = self.loss(self.encoder, batch)
+        return output
+
+    def run_with_gradient(self, batch: Batch) -> tuple[LossOutput, dict[str, Tensor]]:
+        """The output, and the gradient of its total for every parameter of encoder and loss."""
+        modules = {"encoder": self.encoder, "loss": self.loss}
+        for module in modules.values():
+            module.zero_grad(set_to_none=True)
+        output = self.run(batch)
+        output.total.backward()  # type: ignore[no-untyped-call]
+        gradients = {
+            f"{owner}.{name}": torch.zeros_like(p) if p.grad is None else p.grad.clone()
+            for owner, module in modules.items()
+            for name, p in module.named_parameters()
+        }
+        return output, gradients
+
+
+def _make_setting(options: Any) -> _Setting:
+    tokenizer = make_tokenizer()
+    encoder = TinyEncoder(len(tokenizer))
+    context = make_context(tokenizer=tokenizer, vocab_size=len(tokenizer), encoder=encoder)
+    loss = build("loss", options, context)
+    require(isinstance(loss, nn.Module), "a loss is an nn.Module", found=type(loss))
+    return _Setting(encoder, loss.double())
+
+
+def _check_output(setting: _Setting, batch: Batch) -> None:
+    ids, output = batch.input_ids.clone(), setting.run(batch)
+    for name in ("total", "count"):
+        value = getattr(output, name)
+        scalar = isinstance(value, Tensor) and value.ndim == 0
+        require(scalar, f"{name} is a scalar tensor", found=getattr(value, "shape", type(value)))
+    require(output.total.requires_grad, "total has a gradient")
+    require(not output.count.requires_grad, "count has no gradient")
+    output, gradients = setting.run_with_gradient(batch)
+    require(float(output.count) > 0, "a batch with something to learn from counts it", found=output.count)
+    require(bool(output.total.isfinite()), "total is finite", found=output.total)
+    for name, value in output.metrics.items():
+        scalar = isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad
+        require(scalar, f"metric {name} is a detached scalar tensor", found=value)
+    reached = any(bool(g.any()) for name, g in gradients.items() if name.startswith("encoder."))
+    require(reached, "the loss sends a gradient to the encoder")
+    require_equal(batch.input_ids, ids, "a loss does not write to its batch")
+    again, same = setting.run_with_gradient(batch)
+    require_equal(again.total.detach(), output.total.detach(), "the same batch gives the same total")
+    require_all_close(same, gradients, "the same batch gives the same gradient", tolerance=_TOLERANCE)
+
+
+def _check_registration(setting: _Setting, batch: Batch) -> None:
+    setting.run(batch)
+    mine = {id(parameter) for parameter in setting.encoder.parameters()}
+    shared = [name for name, parameter in setting.loss.named_parameters() if id(parameter) in mine]
+    promise = "a loss registers neither the encoder nor its weights: it gets the encoder when it is called"
+    require(not shared, promise, found=shared)
+    buffers = {value.data_ptr() for value in setting.encoder.state_dict().values()}
+    copied = [name for name, value in setting.loss.state_dict().items() if value.data_ptr() in buffers]
+    require(not copied, promise, found=copied)
+
+
+def _check_splits(setting: _Setting, make_batch: MakeBatch) -> None:
+    """The sum over the parts of a batch is the whole batch's: then it is right over micro-batches and ranks."""
+    sequences = make_sequences(LENGTHS)
+    whole, gradients = setting.run_with_gradient(make_batch(sequences))
+    for size in (1, 2, 4):
+        parts = [sequences[start : start + size] for start in range(0, len(sequences), size)]
+        outputs, sums = [], {name: torch.zeros_like(value) for name, value in gradients.items()}
+        for part in parts:
+            output, found = setting.run_with_gradient(make_batch(part))
+            outputs.append(output)
+            sums = {name: value + found[name] for name, value in sums.items()}
+        given = f"{len(sequences)} sequences whole, and {size} at a time"
+        count = sum(float(output.count) for output in outputs)
+        promise = "the counts of a batch's parts sum to its count"
+        require(count == float(whole.count), promise, given=given, found=f"{count}, whole {float(whole.count)}")
+        total = torch.stack([output.total.detach() for output in outputs]).sum()
+        promise = "total is a sum: the totals of a batch's parts sum to it"
+        require_close(total, whole.total.detach(), promise, given=given, tolerance=_TOLERANCE)
+        promise = "the gradients of a batch's parts sum to its gradient"
+        require_all_close(sums, gradients, promise, given=given, tolerance=_TOLERANCE)
+        for name, value in whole.metrics.items():
+            metric = torch.stack([torch.as_tensor(o.metrics[name]).double() for o in outputs]).sum()
+            promise = f"metric {name} is a sum: those of a batch's parts sum to it"
+            require_close(metric, value.double(), promise, given=given, tolerance=_TOLERANCE)
+
+
+def _check_padding(setting: _Setting, batch: Batch) -> None:
+    """The padding sequence at the end of a short stream is seen by nothing."""
+    plain, gradients = setting.run_with_gradient(batch)
+    for pad_token_id in (0, 7):
+        padded = pad_batch(batch, batch.layout.num_tokens + 6, pad_token_id)
+        output, found = setting.run_with_gradient(padded)
+        given = f"6 tokens of padding with id {pad_token_id}"
+        promise = "the padding sequence changes neither total, count nor gradient"
+        require_close(output.total.detach(), plain.total.detach(), promise, given=given, tolerance=_TOLERANCE)
+        require(float(output.count) == float(plain.count), promise, given=given, found=output.count)
+        require_all_close(found, gradients, promise, given=given, tolerance=_TOLERANCE)
+
+
+def _check_empty(setting: _Setting, batch: Batch) -> None:
+    output, gradients = setting.run_with_gradient(batch)
+    given = "a batch with nothing to learn from"
+    require(float(output.count) == 0, "count is 0 where nothing counts", given=given, found=output.count)
+    require(
+        float(output.total.detach()) == 0, "total is a finite 0 where nothing counts", given=given, found=output.total
+    )
+    for name, value in gradients.items():
+        require(not bool(value.any()), f"the gradient of {name} is 0 too", given=given, found=value)
+
+
+def _check_head(setting: _Setting) -> None:
+    loss, encoder = setting.loss, setting.encoder
+    both = hasattr(loss, "logits") and hasattr(loss, "head_state")
+    require(both, "a loss with a vocabulary head has both `logits` and `head_state`")
+    hidden_MC = torch.randn(5, encoder.hidden_size, generator=torch.Generator().manual_seed(0)).double()
+    logits_MV = loss.logits(encoder, hidden_MC)
+    expected = (5, encoder.vocab_size)
+    require(tuple(logits_MV.shape) == expected, "logits are (M, V)", given=expected, found=logits_MV.shape)
+    none = loss.logits(encoder, hidden_MC[:0])
+    require(tuple(none.shape) == (0, encoder.vocab_size), "no hidden state gives no logits", found=none.shape)
+    state = dict(loss.head_state())
+    require({"weight"} <= state.keys() <= {"weight", "bias"}, "head_state is weight and bias", found=sorted(state))
+    weight, bias = state["weight"], state.get("bias", torch.zeros(encoder.vocab_size).double())
+    shapes = (tuple(weight.shape), tuple(bias.shape))
+    wanted = ((encoder.vocab_size, encoder.hidden_size), (encoder.vocab_size,))
+    require(shapes == wanted, "head_state's weight is (V, C) and its bias (V,)", given=wanted, found=shapes)
+    promise = "logits are what head_state says: hidden weight^T + bias"
+    require_close(logits_MV, hidden_MC @ weight.T + bias, promise, tolerance=_TOLERANCE)
+
+
+def _without_masks(batch: Batch) -> Batch:
+    fields = {name: value[:0] for name, value in batch.fields.items()}
+    return evolve(batch, fields=fields)

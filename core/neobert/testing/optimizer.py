@@ -1,0 +1,192 @@
+"""What an optimizer promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from neobert.context import ParameterGroup
+from neobert.testing.context import as_options, build, make_context
+from neobert.testing.encoder import TinyEncoder
+from neobert.testing.promises import require, require_equal
+from neobert.training.groups import group_parameters
+
+_VOCABULARY = 20
+
+
+def check_optimizer(options: Any) -> None:
+    """Trains the parameters of a tiny encoder and a head. Raises `AssertionError` for a broken promise.
+
+    The learning rate must not be 0 in the options.
+    """
+    options = as_options(options)
+    _check_groups(_Setting.make(options))
+    _check_moves(options)
+    _check_learning_rate(options)
+    _check_decay(options)
+    _check_missing_gradients(options)
+    _check_resumes(options)
+
+
+@frozen
+class _Setting:
+    optimizer: torch.optim.Optimizer
+    groups: tuple[ParameterGroup, ...]
+
+    @classmethod
+    def make(cls, options: Any) -> _Setting:
+        """Fresh parameters of every role, always with the same values."""
+        encoder = TinyEncoder(_VOCABULARY, dtype=torch.float32)
+        head = nn.Linear(encoder.hidden_size, _VOCABULARY)
+        with torch.no_grad():
+            head.weight.copy_(encoder.input_embedding.weight * 0.3)
+            head.bias.fill_(0.1)
+        groups = group_parameters(encoder, head)
+        return cls(build("optimizer", options, make_context(parameter_groups=groups)), groups)
+
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        return {name: p for group in self.groups for name, p in group.parameters.items()}
+
+    def values(self) -> dict[str, Tensor]:
+        return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+
+    def set_gradients(self, step: int, scale: float = 1.0) -> None:
+        for index, parameter in enumerate(self.parameters.values()):
+            generator = torch.Generator().manual_seed(1000 * step + index)
+            parameter.grad = torch.randn(parameter.shape, generator=generator) * scale
+
+    def train(self, steps: range, before_step: Callable[[int], Any] = lambda step: None) -> dict[str, Tensor]:
+        for step in steps:
+            self.set_gradients(step)
+            before_step(step)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return self.values()
+
+
+def _check_groups(setting: _Setting) -> None:
+    optimizer = setting.optimizer
+    kind = isinstance(optimizer, torch.optim.Optimizer)
+    require(kind, "an optimizer is a torch.optim.Optimizer", found=type(optimizer))
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    missing = [name for name, p in setting.parameters.items() if held.count(id(p)) != 1]
+    require(not missing, "every parameter of context.parameter_groups is in exactly one group", found=missing)
+    known = {id(p) for p in setting.parameters.values()}
+    require(set(held) == known, "an optimizer holds no other parameters", found=f"{len(set(held) - known)} others")
+    wrong = [group for group in optimizer.param_groups if not isinstance(group.get("lr"), float)]
+    require(not wrong, "every group has its learning rate, a float, as group['lr']", found=wrong)
+    for group in optimizer.param_groups:
+        options = {key: value for key, value in group.items() if key not in ("params", "param_names")}
+        try:
+            json.dumps({key: v.item() if isinstance(v, Tensor) else v for key, v in options.items()})
+        except TypeError:
+            require(False, "a group's options are JSON values: checkpoints hold them", found=options)
+
+
+def _check_moves(options: Any) -> None:
+    setting = _Setting.make(options)
+    before, after = setting.values(), setting.train(range(3))
+    still = [name for name in before if torch.equal(before[name], after[name])]
+    require(not still, "an update moves every parameter that has a gradient", found=still)
+    wrong = [name for name, value in after.items() if not bool(value.isfinite().all())]
+    require(not wrong, "weights stay finite", found=wrong)
+    again = _Setting.make(options).train(range(3))
+    for name, value in after.items():
+        require_equal(again[name], value, f"the same gradients give the same updates ({name})")
+
+
+def _check_learning_rate(options: Any) -> None:
+    """The core sets ``group["lr"]`` before each step: that rate counts, and no other."""
+    setting = _Setting.make(options)
+    rates = [group["lr"] for group in setting.optimizer.param_groups]
+    for chosen, group in enumerate(setting.optimizer.param_groups):
+        for index, other in enumerate(setting.optimizer.param_groups):
+            other["lr"] = rates[index] if index == chosen else 0.0
+        before, after = setting.values(), setting.train(range(chosen, chosen + 1))
+        mine = {id(parameter) for parameter in group["params"]}
+        for name, parameter in setting.parameters.items():
+            same = torch.equal(before[name], after[name])
+            promise = "group['lr'] is the rate of its own parameters: at 0 nothing changes, else they move"
+            expected = id(parameter) not in mine
+            require(same == expected, promise, given=f"lr of group {chosen} alone over 0", found=name)
+
+
+def _check_decay(options: Any) -> None:
+    setting = _Setting.make(options)
+    before = setting.values()
+    for _ in range(3):
+        for parameter in setting.parameters.values():
+            parameter.grad = torch.zeros_like(parameter)
+        setting.optimizer.step()
+    for group in setting.groups:
+        for name, parameter in group.parameters.items():
+            if not group.decay:
+                promise = f"no weight decay where ParameterGroup.decay is False ({name})"
+                require_equal(parameter.detach(), before[name], promise, given="gradients of 0")
+
+
+def _check_missing_gradients(options: Any) -> None:
+    setting = _Setting.make(options)
+    setting.train(range(1))
+    before = setting.values()
+    setting.optimizer.zero_grad()
+    cleared = all(p.grad is None or not bool(p.grad.any()) for p in setting.parameters.values())
+    require(cleared, "zero_grad clears every gradient")
+    for parameter in setting.parameters.values():
+        parameter.grad = None
+    setting.optimizer.step()
+    moved = [name for name, value in setting.values().items() if not torch.equal(value, before[name])]
+    require(not moved, "a parameter without a gradient stays as it is", found=moved)
+
+
+def _check_resumes(options: Any) -> None:
+    """Stopped and taken up three times, training ends with the same bits as in one go."""
+    ends = (2, 3, 6, 8)
+
+    def schedule(setting: _Setting) -> Callable[[int], None]:
+        rates = [group["lr"] for group in setting.optimizer.param_groups]
+
+        def set_rates(step: int) -> None:
+            for rate, group in zip(rates, setting.optimizer.param_groups, strict=True):
+                group["lr"] = rate / (1 + step)
+
+        return set_rates
+
+    unbroken = _Setting.make(options)
+    expected = unbroken.train(range(ends[-1]), schedule(unbroken))
+    setting, start = _Setting.make(options), 0
+    for end in ends:
+        setting.train(range(start, end), schedule(setting))
+        setting, start = _resumed(options, setting), end
+    for name, value in setting.values().items():
+        promise = f"state_dict and load_state_dict carry all of the state ({name})"
+        require_equal(value, expected[name], promise, given=f"resumed after steps {ends[:-1]}")
+
+
+def _resumed(options: Any, old: _Setting) -> _Setting:
+    """A fresh optimizer with the old one's weights and state, as a checkpoint carries them."""
+    setting = _Setting.make(options)
+    rates = [group["lr"] for group in setting.optimizer.param_groups]
+    for name, parameter in setting.parameters.items():
+        parameter.data.copy_(old.parameters[name].data)
+    held = set(map(id, old.parameters.values()))
+    for key, state in old.optimizer.state.items():
+        require(id(key) in held, "`state` is kept by parameter", found=type(key))
+        for name, value in state.items():
+            kept = isinstance(name, str) and isinstance(value, Tensor | int | float | str | bool | None)
+            require(kept, "a parameter's state is tensors and plain values", given=name, found=type(value))
+    state = old.optimizer.state_dict()
+    tensors = {
+        index: {key: v.clone() if isinstance(v, Tensor) else v for key, v in values.items()}
+        for index, values in state["state"].items()
+    }
+    setting.optimizer.load_state_dict({**state, "state": tensors})
+    for rate, group in zip(rates, setting.optimizer.param_groups, strict=True):
+        group["lr"] = rate
+    return setting

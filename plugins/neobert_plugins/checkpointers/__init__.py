@@ -1,0 +1,29 @@
+"""Checkpointers: `safetensors`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from neobert import hookimpl
+
+if TYPE_CHECKING:
+    from neobert import BuildContext
+    from neobert.interfaces import Checkpointer
+
+
+@frozen(kw_only=True)
+class Safetensors:
+    """Tensors in one safetensors file and the other values in one JSON file, without pickle."""
+
+    def build(self, context: BuildContext) -> Checkpointer:
+        """A checkpointer that writes on rank 0 and reads on every rank."""
+        from neobert_plugins.checkpointers.safetensors_files import SafetensorsCheckpointer
+
+        return SafetensorsCheckpointer(writes=context.rank == 0)
+
+
+@hookimpl
+def neobert_checkpointers() -> dict[str, type]:
+    return {"safetensors": Safetensors}

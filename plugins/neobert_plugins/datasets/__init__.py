@@ -1,0 +1,13 @@
+"""Datasets: rows of text, or of token ids."""
+
+from __future__ import annotations
+
+from neobert import hookimpl
+from neobert_plugins.datasets.options import Disk, Files, Hub
+from neobert_plugins.datasets.stdlib_options import StandardLibrary
+
+
+@hookimpl
+def neobert_datasets() -> dict[str, type]:
+    """The built-in datasets."""
+    return {"disk": Disk, "files": Files, "hub": Hub, "stdlib": StandardLibrary}

@@ -1,0 +1,134 @@
+"""Reads foreign layouts into the encoder's own: published NeoBERT weights, and EuroBERT's.
+
+Whatever a layout here doesn't know keeps its name, and the caller refuses it.
+
+Shapes: H heads, D head dim, C hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from neobert import UserError
+from neobert_plugins.models.layouts import NATIVE_NORMS, pairs_from_halves
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+    from neobert_plugins.models import NeoBERT
+
+BODY_PREFIX = "model."
+HEADS = ("decoder.", "lm_head.")
+"""What stands before the head's ``weight`` and ``bias``: in NeoBERT's layout, and in EuroBERT's."""
+UNUSED_BY_NGPT = ("sz", "layer_norm.weight", "layer_norm.bias")
+"""Parameters of the published normalised model that its forward pass never reads."""
+
+Imported = tuple["dict[str, Tensor]", "dict[str, Tensor]", list[str]]
+
+
+def import_weights(options: NeoBERT, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Imported:
+    """See `NeoBERTEncoder.import_weights`."""
+    notes = compare_config(options, config)
+    rest = dict(tensors)
+    head = {
+        name.removeprefix(prefix): rest.pop(name)
+        for name in tensors
+        for prefix in HEADS
+        if name in (f"{prefix}weight", f"{prefix}bias")
+    }
+    if any(name.startswith(BODY_PREFIX) for name in rest):
+        rest = {name.removeprefix(BODY_PREFIX): tensor for name, tensor in rest.items()}
+    if "embed_tokens.weight" in rest:
+        return _from_native(options, rest), head, ["EuroBERT layout", *notes]
+    if options.ngpt:
+        unused = [name for name in UNUSED_BY_NGPT if rest.pop(name, None) is not None]
+        notes += [f"without {', '.join(unused)}, which the normalised model never reads"] if unused else []
+    _check_positions(options, rest)
+    return _fused(options, rest), head, ["NeoBERT layout", *notes]
+
+
+def compare_config(options: NeoBERT, config: Mapping[str, Any]) -> list[str]:
+    """Notes on what a configuration says otherwise than the options; UserError where it is another model.
+
+    Tensors of one shape fit models that compute differently: shapes know no heads, activations or norms.
+    """
+    theirs = _as_options(config)
+    fixed = ("num_attention_heads", "hidden_act", "rms_norm", "rope", "ngpt")
+    wrong = [
+        f"  {key} = {theirs[key]!r} there, {getattr(options, key)!r} in this recipe's [model]"
+        for key in fixed
+        if key in theirs and theirs[key] != getattr(options, key)
+    ]
+    if wrong:
+        msg = "\n".join(("the weights belong to a model that computes otherwise:", *wrong))
+        raise UserError(msg)
+    free = ("rope_theta", "norm_eps", "base_scale")
+    return [
+        f"{key} = {getattr(options, key):g} where the weights had {theirs[key]:g}"
+        for key in free
+        if key in theirs and theirs[key] != getattr(options, key)
+    ]
+
+
+def _as_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A published or native configuration, or a recipe's [model] table, in the words of the options."""
+    said = dict(config)
+    if config.get("model_type") == "eurobert":
+        rope = config.get("rope_parameters") or {}
+        said |= {"rms_norm": True, "rope": True, "ngpt": False, "norm_eps": config.get("rms_norm_eps", 1e-5)}
+        said["rope_theta"] = rope.get("rope_theta", config.get("rope_theta", 10000.0))
+    if "hidden_act" in said:
+        act = str(said["hidden_act"]).lower()
+        said["hidden_act"] = "swiglu" if act == "silu" else act
+    return said
+
+
+def _check_positions(options: NeoBERT, tensors: Mapping[str, Tensor]) -> None:
+    """Learned positions are vectors, one a position: none can be made up, and none is dropped unasked."""
+    table = tensors.get("positional_embedding.weight")
+    if options.rope or table is None or len(table) == options.max_position_embeddings + 1:
+        return
+    msg = (
+        f"the weights have {len(table) - 1} learned positions, and model.max_position_embeddings = "
+        f"{options.max_position_embeddings}: set it to the same number"
+    )
+    raise UserError(msg)
+
+
+def _fused(options: NeoBERT, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Published names are our own, but for feed-forward layers whose gate (w1) and up (w2) stand apart."""
+    for index in range(options.num_hidden_layers):
+        ffn = f"transformer_encoder.{index}.ffn."
+        apart = [f"{ffn}w1.weight", f"{ffn}w2.weight"]
+        if all(name in tensors for name in apart):
+            tensors[f"{ffn}w12.weight"] = torch.cat([tensors.pop(name) for name in apart])
+    return tensors
+
+
+def _from_native(options: NeoBERT, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    names = {"embed_tokens.weight": "encoder.weight", "norm.weight": "layer_norm.weight"}
+    for index in range(options.num_hidden_layers):
+        theirs, ours = f"layers.{index}.", f"transformer_encoder.{index}."
+        _join_projections(options, tensors, theirs, ours)
+        names |= {f"{theirs}{name}.weight": f"{ours}{norm}.weight" for norm, name in NATIVE_NORMS.items()}
+        names[f"{theirs}self_attn.o_proj.weight"] = f"{ours}wo.weight"
+        names[f"{theirs}mlp.down_proj.weight"] = f"{ours}ffn.w3.weight"
+    return {names.get(name, name): tensor for name, tensor in tensors.items()}
+
+
+def _join_projections(options: NeoBERT, tensors: dict[str, Tensor], theirs: str, ours: str) -> None:
+    """Joins q, k, v and gate, up. Where one of them is missing or misshapen, all stay as they are."""
+    qkv = [f"{theirs}self_attn.{name}_proj.weight" for name in "qkv"]
+    square = (options.hidden_size, options.hidden_size)
+    if all(name in tensors and tensors[name].shape == square for name in qkv):
+        shape = (options.num_attention_heads, options.head_dim, options.hidden_size)
+        q_HDC, k_HDC, v_HDC = (tensors.pop(name).reshape(shape) for name in qkv)
+        rows = torch.stack((pairs_from_halves(q_HDC), pairs_from_halves(k_HDC), v_HDC), dim=1)
+        tensors[f"{ours}qkv.weight"] = rows.flatten(0, 2)
+    gates = [f"{theirs}mlp.{name}_proj.weight" for name in ("gate", "up")]
+    if all(name in tensors for name in gates):
+        tensors[f"{ours}ffn.w12.weight"] = torch.cat([tensors.pop(name) for name in gates])

@@ -1,0 +1,79 @@
+"""Tokenizers that others made, made safe to train with."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neobert.errors import UserError
+
+if TYPE_CHECKING:
+    from neobert_plugins.tokenizers.options import Pretrained
+
+logger = logging.getLogger("neobert.tokenizers")
+
+_REUSED = {
+    "mask": ("[MASK]", "<mask>", "<|mask|>"),
+    "pad": ("[PAD]", "<pad>", "<|pad|>", "<|padding|>", "<|finetune_right_pad_id|>"),
+}
+"""Tokens that a vocabulary may have without saying what they are for."""
+_ADDED = {"mask": "[MASK]", "pad": "[PAD]"}
+
+
+def load(options: Pretrained) -> Any:
+    """The tokenizer. Raises UserError where it cannot be had, or has no mask or pad token."""
+    tokenizer = _read(options)
+    if not getattr(tokenizer, "is_fast", False):
+        msg = (
+            f"tokenizer.path = {options.path!r} is a {type(tokenizer).__name__}, which has no fast "
+            "version (tokenizer.json)"
+        )
+        raise UserError(msg)
+    missing = [role for role in ("mask", "pad") if getattr(tokenizer, f"{role}_token_id") is None]
+    if missing and not options.allow_special_token_rewrite:
+        msg = (
+            f"tokenizer.path = {options.path!r} has no {' and no '.join(missing)} token\n"
+            "tokenizer.allow_special_token_rewrite = true gives it one, reusing or adding a token"
+        )
+        raise UserError(msg)
+    for role in missing:
+        _give(tokenizer, role)
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    return tokenizer
+
+
+def _read(options: Pretrained) -> Any:
+    from transformers import AutoTokenizer
+
+    folder = Path(options.path).expanduser()
+    local = folder.is_dir()
+    if not local and (
+        folder.is_absolute() or options.path.startswith((".", "~")) or options.path.count("/") > 1
+    ):
+        msg = f"tokenizer.path = {options.path!r}: no such folder (from {Path.cwd()}), and not a hub name"
+        raise UserError(msg)
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(folder) if local else options.path,
+            revision=None if local else options.revision,
+            trust_remote_code=options.trust_remote_code,
+            local_files_only=local,
+            model_input_names=["input_ids", "attention_mask"],
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        where = "folder" if local else "hub or its local cache"
+        msg = (
+            f"tokenizer.path = {options.path!r}: the {where} gives no tokenizer\n"
+            f"{type(error).__name__}: {error}"
+        )
+        raise UserError(msg) from error
+
+
+def _give(tokenizer: Any, role: str) -> None:
+    vocabulary = tokenizer.get_vocab()
+    found = next((token for token in _REUSED[role] if token in vocabulary), None)
+    tokenizer.add_special_tokens({f"{role}_token": found or _ADDED[role]})
+    how = "reuses its token" if found else "adds the token"
+    logger.warning("the tokenizer has no %s token: %s %s", role, how, found or _ADDED[role])

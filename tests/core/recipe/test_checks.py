@@ -1,0 +1,56 @@
+"""What cannot work together, and what a backend cannot do on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from neobert.recipe import Recipe, check_device
+
+Load = Callable[..., Recipe]
+Faults = Callable[..., dict[str, str]]
+
+PLAIN = '[dataset]\nname = "plain"\n'
+
+
+def test_a_parts_own_check_is_told_at_the_key_that_it_names(faults: Faults) -> None:
+    assert faults(PLAIN + "[model]\nhidden_size = 65\n") == {
+        "model.hidden_size": "recipe.toml:4: model.hidden_size = 65\n  4 heads do not divide it"
+    }
+
+
+def test_checks_of_the_core_come_in_one_answer(faults: Faults) -> None:
+    found = faults(
+        PLAIN + 'eval_split = "test"\nvalidation_split = 0.1\n[datacollator]\npack_sequences = true\n'
+        'group_by_length = true\n[model]\nhidden_size = 66\n[trainer]\nallow_changes = ["modle"]\n'
+    )
+    assert set(found) == {
+        "dataset.validation_split",
+        "datacollator.group_by_length",
+        "model.hidden_size",
+        "trainer.allow_changes",
+    }
+    assert found["dataset.validation_split"].startswith("recipe.toml:4: ")
+
+
+def test_two_sizes_for_what_is_reserved(faults: Faults, load: Load) -> None:
+    assert (
+        "eval_samples"
+        in faults(PLAIN + "eval_samples = 5\nvalidation_split = 0.1\n")["dataset.validation_split"]
+    )
+    load(PLAIN + 'eval_samples = 5\neval_split = "test"\n')
+
+
+def test_devices_and_dtypes_of_backends(load: Load) -> None:
+    recipe = load(PLAIN + '[model]\nattn_backend = "flex"\n', "--trainer.export_attn_backend=flex")
+    problems = [str(problem) for problem in check_device(recipe, "cpu")]
+    assert problems == [
+        'recipe.toml:4: model.attn_backend.name = "flex"\n  trains on cuda, and this run is on cpu',
+        'recipe.toml:4: model.attn_backend.name = "flex"\n  computes in bfloat16; trainer.mixed_precision asks for float32',
+    ]
+    bf16 = load(PLAIN + '[model]\nattn_backend = "flex"\n[trainer]\nmixed_precision = "bf16"\n')
+    assert check_device(bf16, "cuda") == []
+    assert [problem.message for problem in check_device(bf16, "tpu")] == [
+        "runs on cpu, cuda, mps, and this run is on tpu"
+    ]
+    inside = load(PLAIN + '[model]\nattn_backend = "wrapping"\n[trainer]\nmixed_precision = "bf16"\n')
+    assert [problem.key for problem in check_device(inside, "cpu")] == ["model.attn_backend.inner.name"]

@@ -1,0 +1,62 @@
+"""Every snippet in the documentation does what it says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _blocks(language: str) -> list[object]:
+    """Blocks of a language; ``notest`` after it marks one that needs what a test does not have."""
+    found = []
+    for page in PAGES:
+        for number, (kind, words, text) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8"))):
+            if kind == language and "notest" not in words:
+                found.append(pytest.param(text, id=f"{page.name}-{number}"))
+    return found
+
+
+@pytest.mark.parametrize("text", _blocks("python"))
+def test_python_snippets_run(text: str, tmp_path: Path) -> None:
+    (tmp_path / "snippet.py").write_text(text, encoding="utf-8")
+    done = subprocess.run([sys.executable, "snippet.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", _blocks("toml"))
+def test_recipe_snippets_load(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from neobert.recipe import load_recipe
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pretrain.toml").write_text('[dataset]\nname = "stdlib"\n', encoding="utf-8")
+    (tmp_path / "snippet.toml").write_text(text, encoding="utf-8")
+    load_recipe(tmp_path / "snippet.toml")
+
+
+@pytest.mark.parametrize("text", _blocks("bash"))
+def test_commands_are_understood(text: str) -> None:
+    from neobert.commands.arguments import parse
+
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["neobert-run"]:
+            parse(words[1:])
+
+
+def test_links_lead_somewhere() -> None:
+    missing = [
+        f"{page.name}: {target}"
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert missing == []
