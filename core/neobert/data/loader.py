@@ -47,15 +47,16 @@ def _made_by_workers(maker: BatchMaker, requests: Iterable[Request], keys: Datas
             maker,  # type: ignore[arg-type]
             sampler=requests,
             batch_size=None,
-            collate_fn=_Parcel.of,
+            collate_fn=_pack,
             num_workers=keys.num_workers,
             prefetch_factor=keys.prefetch_factor or 2,
             persistent_workers=keys.persistent_workers is not False,
             multiprocessing_context=_processes(),
             generator=torch.Generator().manual_seed(0),  # so that torch's own generator is not drawn from
         )
+        parcels = iter(loader)
     try:
-        for parcel in loader:
+        for parcel in parcels:
             yield parcel.open()
     except (ConnectionError, EOFError) as error:
         msg = "a data worker died while it sent a batch (killed, or out of memory?)"
@@ -83,15 +84,15 @@ class _Parcel:
     fields: dict[str, _Bytes]
     padding: int
 
-    @classmethod
-    def of(cls, batch: Batch) -> _Parcel:
-        fields = {name: _to_bytes(value) for name, value in batch.fields.items()}
-        return cls(_to_bytes(batch.input_ids), batch.layout.lengths, fields, batch.padding)
-
     def open(self) -> Batch:
         fields = {name: _from_bytes(value) for name, value in self.fields.items()}
         layout = SequenceLayout.from_lengths(self.lengths)
         return Batch(_from_bytes(self.input_ids), layout, fields, self.padding)
+
+
+def _pack(batch: Any) -> _Parcel:
+    fields = {name: _to_bytes(value) for name, value in batch.fields.items()}
+    return _Parcel(_to_bytes(batch.input_ids), batch.layout.lengths, fields, batch.padding)
 
 
 def _to_bytes(tensor: Tensor) -> _Bytes:

@@ -1,8 +1,9 @@
 """Conformance suites: what a part of each kind promises, as functions that anyone runs on their own plugin.
 
-Each takes an options instance, or an options class where its defaults will do, builds the part as the core does, and
-raises `AssertionError` with the promise that is broken, the input it broke with and what was seen. They need no test
-framework. (A part that cannot run on this machine raises `unittest.SkipTest`, which pytest reports as skipped.)
+Each takes an options instance, or an options class where its defaults will do, builds the part as the core
+does, and raises `AssertionError` with the promise that is broken, the input it broke with and what was seen.
+They need no test framework. (A part that cannot run on this machine raises `unittest.SkipTest`, which pytest
+reports as skipped.)
 
     from neobert.testing import check_attn_backend
     from their_package.plugin import WindowAttention

@@ -85,13 +85,15 @@ def _check_template_is_left_alone(checkpointer: Checkpointer) -> None:
     with tempfile.TemporaryDirectory() as name:
         checkpointer.save(Path(name), saved)
         loaded = checkpointer.load(Path(name), template)
-    require_equal(template["w"], torch.zeros(3), "load leaves the template's tensors alone: it may be refused later")
+    require_equal(
+        template["w"], torch.zeros(3), "load leaves the template's tensors alone: it may be refused later"
+    )
     loaded["w"].add_(1)
     require_equal(saved["w"], torch.ones(3), "what is loaded shares no memory with what was saved")
 
 
 def _check_strictness(checkpointer: Checkpointer) -> None:
-    state = {"a": torch.zeros(2, 3), "b": torch.zeros(4), "value": 1}
+    state = {"a": torch.zeros(2, 3), "b": torch.zeros(4), "one": torch.zeros(1), "value": 1}
 
     def change(edit: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         template = dict(state)
@@ -104,7 +106,8 @@ def _check_strictness(checkpointer: Checkpointer) -> None:
         "a saved tensor that is not expected": change(lambda t: t.pop("b")),
         "a saved value that is not expected": change(lambda t: t.pop("value")),
         "another shape": change(lambda t: t.update(a=torch.zeros(3, 2))),
-        "a shape that would broadcast": change(lambda t: t.update(b=torch.zeros(1))),
+        "a shape that would broadcast to the saved one": change(lambda t: t.update(b=torch.zeros(1))),
+        "a shape that the saved one would broadcast to": change(lambda t: t.update(one=torch.zeros(4))),
         "another dtype": change(lambda t: t.update(b=torch.zeros(4, dtype=torch.float64))),
         "a tensor where a value was saved": change(lambda t: t.update(value=torch.zeros(()))),
         "a value where a tensor was saved": change(lambda t: t.update(b=None)),

@@ -29,8 +29,8 @@ _SEEDS = range(8)
 def check_datacollator(options: Any, *, examples: Examples | None = None) -> None:
     """Collates examples of 1 to 12 tokens, special ones among them.
 
-    A collator that takes other columns than ``input_ids`` brings ``examples`` of its own; then sequences are not
-    compared with them. Raises `AssertionError` for a broken promise.
+    A collator that takes other columns than ``input_ids`` brings ``examples`` of its own; then sequences are
+    not compared with them. Raises `AssertionError` for a broken promise.
     """
     options = as_options(options)
     tokenizer = make_tokenizer()
@@ -70,9 +70,7 @@ def _check_batch(batch: Batch, num_tokens: int) -> None:
     ids, layout = batch.input_ids, batch.layout
     found = (type(batch).__name__, ids.dtype, ids.ndim)
     require(isinstance(batch, Batch), "a collator returns a neobert.Batch", found=found)
-    require(
-        ids.dtype == torch.int64 and ids.ndim == 1, "batch.input_ids is (T,) int64", found=found
-    )
+    require(ids.dtype == torch.int64 and ids.ndim == 1, "batch.input_ids is (T,) int64", found=found)
     require(
         layout.cu_seqlens.dtype == torch.int32 and int(layout.cu_seqlens[0]) == 0,
         "layout.cu_seqlens is (N + 1,) int32 and begins with 0",
@@ -112,7 +110,10 @@ def _check_masking(batch: Batch, examples: Examples | None, special: Sequence[in
     require(same, "masked_positions and labels are (M,) int64", found=shapes)
     require(len(set(positions.tolist())) == len(positions), "a position is masked once", found=positions)
     require(
-        not set(labels.tolist()) & set(special), "special tokens are never selected", given=special, found=labels
+        not set(labels.tolist()) & set(special),
+        "special tokens are never selected",
+        given=special,
+        found=labels,
     )
     if examples is None:
         return

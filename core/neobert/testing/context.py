@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,13 +13,125 @@ import torch
 from neobert.context import BuildContext
 from neobert.parts import Part
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 WORDS = tuple(
-    "the a of and to in is was for on as with by at from it an be this that are or his he not have had but "
-    "one all were they you we her she there been their has more who will no if out so can what said up about "
-    "into than them only other time new some could these two may then do first any my now such like our over "
-    "man me even most made after also well back through years where much your way down should because long "
-    "each just state people those mr too between here must still world own good before day life us both same"
-    .split()
+    [
+        "the",
+        "a",
+        "of",
+        "and",
+        "to",
+        "in",
+        "is",
+        "was",
+        "for",
+        "on",
+        "as",
+        "with",
+        "by",
+        "at",
+        "from",
+        "it",
+        "an",
+        "be",
+        "this",
+        "that",
+        "are",
+        "or",
+        "his",
+        "he",
+        "not",
+        "have",
+        "had",
+        "but",
+        "one",
+        "all",
+        "were",
+        "they",
+        "you",
+        "we",
+        "her",
+        "she",
+        "there",
+        "been",
+        "their",
+        "has",
+        "more",
+        "who",
+        "will",
+        "no",
+        "if",
+        "out",
+        "so",
+        "can",
+        "what",
+        "said",
+        "up",
+        "about",
+        "into",
+        "than",
+        "them",
+        "only",
+        "other",
+        "time",
+        "new",
+        "some",
+        "could",
+        "these",
+        "two",
+        "may",
+        "then",
+        "do",
+        "first",
+        "any",
+        "my",
+        "now",
+        "such",
+        "like",
+        "our",
+        "over",
+        "man",
+        "me",
+        "even",
+        "most",
+        "made",
+        "after",
+        "also",
+        "well",
+        "back",
+        "through",
+        "years",
+        "where",
+        "much",
+        "your",
+        "way",
+        "down",
+        "should",
+        "because",
+        "long",
+        "each",
+        "just",
+        "state",
+        "people",
+        "those",
+        "mr",
+        "too",
+        "between",
+        "here",
+        "must",
+        "still",
+        "world",
+        "own",
+        "good",
+        "before",
+        "day",
+        "life",
+        "us",
+        "both",
+        "same",
+    ]
 )
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -36,8 +147,8 @@ LENGTHS = (5, 1, 12, 3, 1, 9)
 def make_context(run_directory: Path | str | None = None, **changes: Any) -> BuildContext:
     """A `BuildContext` for tests, on the CPU, with seed 0, sequences of 32 tokens and 100 steps.
 
-    ``changes`` are its fields: ``encoder=...`` and so on. Without ``run_directory`` it names a folder that does
-    not exist.
+    ``changes`` are its fields: ``encoder=...`` and so on. Without ``run_directory`` it names a folder that
+    does not exist.
     """
     fields: dict[str, Any] = {
         "seed": 0,

@@ -12,18 +12,19 @@ from neobert.testing.promises import require
 _ROWS = 500
 """Rows of each split that are read."""
 _SHARED = 0.1
-"""Share of evaluation rows that may be in train by chance: real corpora repeat themselves."""
+"""Share of held-out rows that may be in train by chance: real corpora repeat themselves."""
 
 
-def check_dataset(options: Any, *, text_column: str | None = None) -> None:
+def check_dataset(options: Any, *, text_column: str | None = None, train_split: str = "train") -> None:
     """Builds the dataset twice and reads its first 500 rows. Raises `AssertionError` for a broken promise.
 
-    ``text_column`` is the recipe's key of that name, for rows with several columns of text.
+    ``text_column`` and ``train_split`` are the recipe's keys of those names. Every other split is taken for
+    rows that are held out.
     """
     options = as_options(options)
     with temporary_context() as context:
         splits = build("dataset", options, context)
-        _check_splits(splits)
+        _check_splits(splits, train_split)
         rows = {name: _first_rows(split) for name, split in splits.items()}
         for name, found in rows.items():
             _check_rows(name, found, text_column)
@@ -34,16 +35,15 @@ def check_dataset(options: Any, *, text_column: str | None = None) -> None:
         require(again.keys() == splits.keys(), promise, found=sorted(again))
         for name, found in rows.items():
             require(_first_rows(again[name]) == found, promise, given=name)
-    if "eval" in rows:
-        _check_apart(splits, rows["eval"])
+    for name in rows.keys() - {train_split}:
+        _check_apart(splits[train_split], name, rows[name])
 
 
-def _check_splits(splits: Any) -> None:
+def _check_splits(splits: Any, train_split: str) -> None:
     from datasets import Dataset, IterableDataset
 
     require(isinstance(splits, Mapping), "a dataset is a mapping of splits", found=type(splits))
-    require("train" in splits, "a dataset has a split `train`", found=sorted(splits))
-    require(splits.keys() <= {"train", "eval"}, "splits are `train` and, perhaps, `eval`", found=sorted(splits))
+    require(train_split in splits, f"a dataset has a split `{train_split}`", found=sorted(splits))
     for name, split in splits.items():
         kind = isinstance(split, Dataset | IterableDataset)
         require(kind, "a split is a datasets.Dataset or IterableDataset", given=name, found=type(split))
@@ -66,12 +66,12 @@ def _is_content(key: str, rows: list[dict[str, Any]]) -> bool:
     return all(isinstance(row[key], str | None) for row in rows) and any(row[key] for row in rows)
 
 
-def _check_apart(splits: Any, held_out: list[dict[str, Any]]) -> None:
-    train = {repr(sorted(row.items())) for row in islice(iter(splits["train"]), 20 * _ROWS)}
-    seen = [row for row in held_out if repr(sorted(row.items())) in train]
-    promise = "rows of eval are not rows of train"
+def _check_apart(train: Any, name: str, held_out: list[dict[str, Any]]) -> None:
+    trained_on = {repr(sorted(row.items())) for row in islice(iter(train), 20 * _ROWS)}
+    seen = [row for row in held_out if repr(sorted(row.items())) in trained_on]
+    promise = "rows that are held out are not trained on"
     found = f"{len(seen)} of {len(held_out)} are, such as {seen[:1]}"
-    require(len(seen) <= _SHARED * len(held_out), promise, found=found)
+    require(len(seen) <= _SHARED * len(held_out), promise, given=f"split {name}", found=found)
 
 
 def _first_rows(split: Any) -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 class TinyEncoder(nn.Module):
-    """Everything that an encoder promises, in a few lines and in float64: tokens see their own sequence alone.
+    """Everything that an encoder promises, in a few lines and in float64: tokens see their own sequence
+    alone.
 
     In place of attention a token takes in the mean of its sequence and the mean of what came before it.
     """

@@ -6,31 +6,37 @@ Shapes: T tokens in the stream, M masked tokens, C hidden size, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from neobert.batch import Batch, SequenceLayout, pad_batch
-from neobert.interfaces import LossOutput
 from neobert.testing.context import LENGTHS, as_options, build, make_context, make_sequences, make_tokenizer
 from neobert.testing.encoder import TinyEncoder
 from neobert.testing.promises import require, require_all_close, require_close, require_equal
+
+if TYPE_CHECKING:
+    from neobert.interfaces import LossOutput
 
 MakeBatch = Callable[[Sequence[Tensor]], Batch]
 _TOLERANCE = 1e-8
 
 
 def check_loss(
-    options: Any, *, make_batch: MakeBatch | None = None, empty_batch: Batch | None = None, additive: bool = True
+    options: Any,
+    *,
+    make_batch: MakeBatch | None = None,
+    empty_batch: Batch | None = None,
+    additive: bool = True,
 ) -> None:
     """Runs the loss in float64 over a tiny encoder.
 
-    ``make_batch`` turns sequences of ids into a batch for losses that need other fields than ``masked_positions``
-    and ``labels``, each sequence on its own; ``empty_batch`` is then a batch with nothing to learn from.
-    ``additive=False`` is for losses where sequences of a batch are compared with each other, so that its parts
-    do not sum to it. Raises `AssertionError` for a broken promise.
+    ``make_batch`` turns sequences of ids into a batch for losses that need other fields than
+    ``masked_positions`` and ``labels``, each sequence on its own; ``empty_batch`` is then a batch with
+    nothing to learn from. ``additive=False`` is for losses where sequences of a batch are compared with each
+    other, so that its parts do not sum to it. Raises `AssertionError` for a broken promise.
     """
     options = as_options(options)
     if make_batch is None:
@@ -142,7 +148,9 @@ def _check_splits(setting: _Setting, make_batch: MakeBatch) -> None:
         given = f"{len(sequences)} sequences whole, and {size} at a time"
         count = sum(float(output.count) for output in outputs)
         promise = "the counts of a batch's parts sum to its count"
-        require(count == float(whole.count), promise, given=given, found=f"{count}, whole {float(whole.count)}")
+        require(
+            count == float(whole.count), promise, given=given, found=f"{count}, whole {float(whole.count)}"
+        )
         total = torch.stack([output.total.detach() for output in outputs]).sum()
         promise = "total is a sum: the totals of a batch's parts sum to it"
         require_close(total, whole.total.detach(), promise, given=given, tolerance=_TOLERANCE)
@@ -172,7 +180,10 @@ def _check_empty(setting: _Setting, batch: Batch) -> None:
     given = "a batch with nothing to learn from"
     require(float(output.count) == 0, "count is 0 where nothing counts", given=given, found=output.count)
     require(
-        float(output.total.detach()) == 0, "total is a finite 0 where nothing counts", given=given, found=output.total
+        float(output.total.detach()) == 0,
+        "total is a finite 0 where nothing counts",
+        given=given,
+        found=output.total,
     )
     for name, value in gradients.items():
         require(not bool(value.any()), f"the gradient of {name} is 0 too", given=given, found=value)
@@ -189,7 +200,9 @@ def _check_head(setting: _Setting) -> None:
     none = loss.logits(encoder, hidden_MC[:0])
     require(tuple(none.shape) == (0, encoder.vocab_size), "no hidden state gives no logits", found=none.shape)
     state = dict(loss.head_state())
-    require({"weight"} <= state.keys() <= {"weight", "bias"}, "head_state is weight and bias", found=sorted(state))
+    require(
+        {"weight"} <= state.keys() <= {"weight", "bias"}, "head_state is weight and bias", found=sorted(state)
+    )
     weight, bias = state["weight"], state.get("bias", torch.zeros(encoder.vocab_size).double())
     shapes = (tuple(weight.shape), tuple(bias.shape))
     wanted = ((encoder.vocab_size, encoder.hidden_size), (encoder.vocab_size,))

@@ -24,7 +24,8 @@ from neobert.testing.promises import require, require_all_close, require_close, 
 def check_model(options: Any) -> None:
     """Builds the encoder for a vocabulary of about 120 tokens: give it options of a small one.
 
-    Runs in float64 where its attention backends can, else in float32. Raises `AssertionError` for a broken promise.
+    Runs in float64 where its attention backends can, else in float32. Raises `AssertionError` for a broken
+    promise.
     """
     options = as_options(options)
     setting = _make_setting(options)
@@ -90,7 +91,13 @@ def _attention_dtypes(options: Any) -> set[str]:
     for attribute in attrs.fields(type(options)):
         if part_kind(attribute) == "attn_backend":
             value = getattr(options, attribute.name)
-            parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,)
+            parts = (
+                value.values()
+                if isinstance(value, Mapping)
+                else value
+                if isinstance(value, tuple)
+                else (value,)
+            )
             for part in parts:
                 dtypes &= set(getattr(part.options, "capabilities", Capabilities()).dtypes)
     return dtypes
@@ -106,7 +113,9 @@ def _check_attributes(setting: _Setting) -> None:
         ("blocks", nn.ModuleList),
     ):
         value = getattr(encoder, name, None)
-        require(isinstance(value, kind), f"an encoder has `{name}`, of type {kind.__name__}", found=type(value))
+        require(
+            isinstance(value, kind), f"an encoder has `{name}`, of type {kind.__name__}", found=type(value)
+        )
     promise = "vocab_size is the context's, and input_embedding is (vocab_size, hidden_size)"
     found = (encoder.vocab_size, tuple(encoder.input_embedding.weight.shape))
     require(found == (setting.vocab_size, (setting.vocab_size, encoder.hidden_size)), promise, found=found)

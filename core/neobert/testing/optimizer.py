@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from neobert.context import ParameterGroup
 from neobert.testing.context import as_options, build, make_context
 from neobert.testing.encoder import TinyEncoder
 from neobert.testing.promises import require, require_equal
 from neobert.training.groups import group_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from neobert.context import ParameterGroup
 
 _VOCABULARY = 20
 
@@ -78,7 +81,9 @@ def _check_groups(setting: _Setting) -> None:
     missing = [name for name, p in setting.parameters.items() if held.count(id(p)) != 1]
     require(not missing, "every parameter of context.parameter_groups is in exactly one group", found=missing)
     known = {id(p) for p in setting.parameters.values()}
-    require(set(held) == known, "an optimizer holds no other parameters", found=f"{len(set(held) - known)} others")
+    require(
+        set(held) == known, "an optimizer holds no other parameters", found=f"{len(set(held) - known)} others"
+    )
     wrong = [group for group in optimizer.param_groups if not isinstance(group.get("lr"), float)]
     require(not wrong, "every group has its learning rate, a float, as group['lr']", found=wrong)
     for group in optimizer.param_groups:

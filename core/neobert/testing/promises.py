@@ -64,9 +64,7 @@ def require_equal(found: Tensor, expected: Tensor, promise: str, *, given: objec
     if same and found.is_floating_point():
         same = torch.equal(found.isnan(), expected.isnan())
         found, expected = found.nan_to_num(), expected.nan_to_num()
-    require(
-        same and torch.equal(found, expected), promise, given=given, found=f"{found} and not {expected}"
-    )
+    require(same and torch.equal(found, expected), promise, given=given, found=f"{found} and not {expected}")
 
 
 def require_all_close(

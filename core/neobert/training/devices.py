@@ -7,7 +7,8 @@ import os
 import torch
 from attrs import frozen
 
-from neobert.errors import UserError
+from neobert.errors import RecipeError, UserError
+from neobert.recipe import Recipe, check_device
 from neobert.recipe.trainer import TrainerOptions
 
 
@@ -28,7 +29,7 @@ def place(trainer: TrainerOptions) -> Placement:
     """
     from accelerate import PartialState
 
-    state = PartialState(cpu=trainer.use_cpu)
+    device, state = choose_device(trainer), PartialState()
     if state.num_processes > 1:
         msg = (
             f"this run was started as {state.num_processes} processes; only one is supported so far\n"
@@ -37,8 +38,21 @@ def place(trainer: TrainerOptions) -> Placement:
         raise UserError(msg)
     threads = trainer.num_threads or available_cores()
     torch.set_num_threads(threads)
-    device = torch.device("cpu") if trainer.use_cpu else state.device
     return Placement(device, state.process_index, state.num_processes, threads)
+
+
+def refuse_unfit_device(recipe: Recipe) -> None:
+    """Raises RecipeError for parts that cannot run, or cannot train, on the device that this run would be on."""
+    problems = check_device(recipe, choose_device(recipe.trainer).type)
+    if problems:
+        raise RecipeError(problems)
+
+
+def choose_device(trainer: TrainerOptions) -> torch.device:
+    """The device that accelerate gives this process, or the CPU where the recipe says so."""
+    from accelerate import PartialState
+
+    return torch.device("cpu") if trainer.use_cpu else PartialState().device
 
 
 def available_cores() -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,13 +22,17 @@ class Display:
     def start(self, max_steps: int, step: int) -> None:
         """Called once the steps begin."""
         self._max_steps = max_steps
+        self._first_step = step
+        self._started = time.monotonic()
 
     def step(self, step: int) -> None:
         """Called after every step."""
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """A log line's numbers."""
-        self.note(f"step {step}/{self._max_steps}  {_numbers(metrics)}")
+        seconds = (time.monotonic() - self._started) / (step - self._first_step) * (self._max_steps - step)
+        left = timedelta(seconds=round(seconds))
+        self.note(f"step {step}/{self._max_steps}  {_numbers(metrics)}  left {left}")
 
     def evaluation(self, means: Mapping[str, float], step: int) -> None:
         """An evaluation's numbers."""

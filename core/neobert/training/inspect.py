@@ -14,7 +14,7 @@ from neobert.batch import SequenceLayout
 from neobert.context import BuildContext
 from neobert.recipe import Recipe
 from neobert.training.assemble import first_context
-from neobert.training.devices import Placement
+from neobert.training.devices import Placement, refuse_unfit_device
 from neobert.training.groups import group_parameters
 
 STAND_IN_VOCABULARY = 128
@@ -31,7 +31,11 @@ class Sizes:
 
 
 def describe(recipe: Recipe) -> list[tuple[str, str]]:
-    """Rows of (what, how much): parameters, tokens a step, estimated memory."""
+    """Rows of (what, how much): parameters, tokens a step, estimated memory.
+
+    Raises RecipeError where a part cannot run on this machine's device.
+    """
+    refuse_unfit_device(recipe)
     context = first_context(recipe, Placement(torch.device("meta"), 0, 1, 1), Path(recipe.trainer.output_dir))
     sizes = _measure(recipe, evolve(context, vocab_size=STAND_IN_VOCABULARY))
     trainer, length = recipe.trainer, recipe.dataset.max_seq_length

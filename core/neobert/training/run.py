@@ -13,7 +13,7 @@ from neobert.files import write_json, write_text
 from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts, assemble, build_trackers
-from neobert.training.devices import Placement, place
+from neobert.training.devices import Placement, place, refuse_unfit_device
 from neobert.training.display import Display, make_display, notes_of_parts
 from neobert.training.environment import describe_environment
 from neobert.training.finish import finish
@@ -29,6 +29,7 @@ from neobert.training.signals import StopSignal
 
 def run(recipe: Recipe, console: Console | None = None) -> int:
     """Runs a recipe. Returns 0 when ``max_steps`` was reached, 143 or 130 when a signal ended it sooner."""
+    refuse_unfit_device(recipe)
     display = make_display(console or Console(highlight=False))
     placement = place(recipe.trainer)
     with ExitStack() as stack:

@@ -6,7 +6,7 @@ from neobert_plugin_example.plugin import Blockwise, FocalLM
 from neobert.testing import check_attn_backend, check_loss
 
 
-@pytest.mark.parametrize("block_size", [1, 3, 128])
+@pytest.mark.parametrize("block_size", [16, 128])
 def test_blockwise_keeps_its_promises(block_size):
     check_attn_backend(Blockwise(block_size=block_size))
 

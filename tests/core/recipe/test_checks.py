@@ -45,7 +45,8 @@ def test_devices_and_dtypes_of_backends(load: Load) -> None:
     problems = [str(problem) for problem in check_device(recipe, "cpu")]
     assert problems == [
         'recipe.toml:4: model.attn_backend.name = "flex"\n  trains on cuda, and this run is on cpu',
-        'recipe.toml:4: model.attn_backend.name = "flex"\n  computes in bfloat16; trainer.mixed_precision asks for float32',
+        'recipe.toml:4: model.attn_backend.name = "flex"\n'
+        "  computes in bfloat16; trainer.mixed_precision asks for float32",
     ]
     bf16 = load(PLAIN + '[model]\nattn_backend = "flex"\n[trainer]\nmixed_precision = "bf16"\n')
     assert check_device(bf16, "cuda") == []

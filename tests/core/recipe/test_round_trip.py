@@ -122,7 +122,8 @@ def test_every_value_is_written_and_unset_ones_are_comments(load: Load) -> None:
 def test_paths_are_absolute_and_nothing_else_is(load: Load) -> None:
     Path("here").mkdir()
     recipe = load(
-        '[dataset]\nname = "everything"\ntext = "here"\nhub_or_folder = "here"\n[trainer]\noutput_dir = "../runs/x"\n'
+        '[dataset]\nname = "everything"\ntext = "here"\nhub_or_folder = "here"\n'
+        '[trainer]\noutput_dir = "../runs/x"\n'
         'resume_from_checkpoint = "latest"\n[model]\nweights = "w.safetensors"\n'
     )
     written = tomli.loads(recipe.to_toml())

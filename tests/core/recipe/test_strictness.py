@@ -114,8 +114,8 @@ def test_a_required_key_is_missing(faults: Faults) -> None:
 def test_no_dataset_lists_the_datasets(faults: Faults) -> None:
     (text,) = faults("").values()
     assert (
-        text
-        == "recipe.toml: dataset.name\n  missing: no dataset is named\n  available: disk, everything, plain, sharded"
+        text == "recipe.toml: dataset.name\n  missing: no dataset is named\n"
+        "  available: disk, everything, plain, sharded"
     )
     assert faults("[dataset]\nmax_seq_length = 9\n")["dataset.name"].startswith("recipe.toml:1: ")
 

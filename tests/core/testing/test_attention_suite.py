@@ -25,7 +25,7 @@ def plain(q, k, v, layout, *, scale, window=None, dropout_p=0.0, lengths=None, s
             far = (place[:, None] - place[None, :]).abs() > window
             scores = scores.masked_fill(far, float("-inf"))
         pieces.append(torch.einsum("hij,jhd->ihd", F.dropout(scores.softmax(-1), dropout_p), v_LHD))
-    return torch.cat(pieces) + spill * v.mean(0)
+    return torch.cat(pieces) + (spill * v.mean(0) if layout.num_sequences > 1 else 0.0)
 
 
 def refusing(q, k, v, layout, *, scale, window=None, dropout_p=0.0):
@@ -47,7 +47,9 @@ def halves_the_gradient_of_k(q, k, v, layout, **keywords):
 
 
 def leaks_gradient_only(q, k, v, layout, **keywords):
-    return plain(q, k, v, layout, **keywords) + (v - v.detach()).mean(0) * 1e-3
+    return plain(q, k, v - v.detach(), layout, **keywords, spill=1e-3) + plain(
+        q, k, v.detach(), layout, **keywords
+    )
 
 
 def leaks_in_dropout(q, k, v, layout, *, dropout_p=0.0, **keywords):

@@ -41,13 +41,14 @@ class BlockwiseAttend:
         if dropout_p:
             msg = f"this backend has no dropout, as its capabilities say; got dropout_p = {dropout_p}"
             raise ValueError(msg)
+        # Every block adds to the gradient of the same keys and values: in bfloat16 such a sum loses digits.
+        precise = torch.promote_types(q.dtype, torch.float32)
+        split = (torch.split(tensor.to(precise), list(layout.lengths)) for tensor in (q, k, v))
         pieces = []
-        for q_one, k_one, v_one in zip(
-            *(torch.split(x, list(layout.lengths)) for x in (q, k, v)), strict=True
-        ):
+        for q_one, k_one, v_one in zip(*split, strict=True):
             for start in range(0, len(q_one), self.block_size):
                 pieces.append(_block(q_one, k_one, v_one, start, self.block_size, scale, window))
-        return torch.cat(pieces)
+        return torch.cat(pieces).to(q.dtype)
 
 
 def _block(
