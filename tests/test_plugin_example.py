@@ -87,3 +87,17 @@ def test_its_own_tests_pass(example_site: Path):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLE / "tests")]
     done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False, cwd=EXAMPLE)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_recipe_that_names_its_parts_trains_and_exports(run_with_example: Run, workdir: Path):
+    done = run_with_example(
+        "recipe.toml",
+        "--model.attn_backend={name = 'blockwise', block_size = 8}",
+        "--model.dropout_prob=0.0",
+        "--loss=focal_lm",
+        NEOBERT_CACHE=os.environ["NEOBERT_CACHE"],
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "below unigram" in done.stdout
+    assert (workdir / "run" / "model_checkpoints" / "6" / "model.safetensors").is_file()
+    assert "blockwise" in (workdir / "run" / "recipe.toml").read_text(encoding="utf-8")

@@ -29,10 +29,7 @@ def cache_directory(*names: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = (
-            f"cannot make the cache folder {folder}: {error.strerror}\n"
-            "set NEOBERT_CACHE to a folder you may write to"
-        )
+        msg = f"cannot make the cache folder {folder}: {error.strerror}\nset NEOBERT_CACHE to a folder you may write to"
         raise UserError(msg) from error
     return folder
 

@@ -61,9 +61,7 @@ def build_data(
     return training, evaluation
 
 
-def documents_of(
-    rows: Any, tokenizer: Any, *, num_proc: int | None = None, label: str = "train"
-) -> Documents:
+def documents_of(rows: Any, tokenizer: Any, *, num_proc: int | None = None, label: str = "train") -> Documents:
     """Rows with a ``text`` column tokenized (once, see `tokenize`), rows with ``input_ids`` as they are."""
     if "input_ids" in rows.column_names:
         return pretokenized(rows, tokenizer, label=label)

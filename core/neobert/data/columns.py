@@ -44,10 +44,7 @@ def _find(features: dict[str, Any], label: str) -> str:
     if not texts:
         msg = f"{label} has no text column\n{_listed(features)}"
     else:
-        msg = (
-            f"{label} has several text columns: {', '.join(texts)}\n"
-            f"say which: dataset.text_column = {texts[0]!r}"
-        )
+        msg = f"{label} has several text columns: {', '.join(texts)}\nsay which: dataset.text_column = {texts[0]!r}"
     raise UserError(msg)
 
 
@@ -63,10 +60,7 @@ def _features(rows: Any, label: str) -> dict[str, Any]:
 
 def _require(fits: bool, column: str, features: dict[str, Any], label: str, expected: str) -> None:
     if not fits:
-        msg = (
-            f"column {column!r} of {label} is {_type(features[column])}, expected {expected}\n"
-            f"{_listed(features)}"
-        )
+        msg = f"column {column!r} of {label} is {_type(features[column])}, expected {expected}\n{_listed(features)}"
         raise UserError(msg)
 
 

@@ -33,9 +33,7 @@ class Cursor:
             msg = f"a cursor has the keys {sorted(names)}, got {value!r}"
             raise ValueError(msg)
         carry = value["carry"]
-        if not isinstance(carry, list) or not all(
-            isinstance(piece, list) and len(piece) == 3 for piece in carry
-        ):
+        if not isinstance(carry, list) or not all(isinstance(piece, list) and len(piece) == 3 for piece in carry):
             msg = f"a cursor's carry is a list of [document, start, stop], got {carry!r}"
             raise ValueError(msg)
         numbers = {name: _count(name, value[name]) for name in sorted(names - {"carry"})}

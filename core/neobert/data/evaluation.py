@@ -52,10 +52,7 @@ class EvaluationData:
         body = body_length(self.dataset_keys.max_seq_length, self.special)
         cut = Cut(self.documents.lengths, body, self.collator_keys.overflow)
         if not len(cut):
-            msg = (
-                f"no document to evaluate on: of {len(self.documents)}, every one is empty or dropped "
-                "as too long"
-            )
+            msg = f"no document to evaluate on: of {len(self.documents)}, every one is empty or dropped as too long"
             raise UserError(msg)
         pieces = cut.pieces(np.arange(len(cut), dtype=np.int64))
         if self.collator_keys.pack_sequences:

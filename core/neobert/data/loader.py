@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from neobert.served import DatasetKeys
 
 
-def load(
-    maker: BatchMaker, requests: Iterable[Request], keys: DatasetKeys, *, pin_memory: bool
-) -> Iterator[Batch]:
+def load(maker: BatchMaker, requests: Iterable[Request], keys: DatasetKeys, *, pin_memory: bool) -> Iterator[Batch]:
     """The batch of each request, in the order of the requests.
 
     What a worker raises is raised here with the worker's traceback. Raises RuntimeError when one dies.

@@ -102,9 +102,7 @@ class Planner:
             last = len(plan.micro_batches) - 1
             for position in range(cursor.position, last + 1):
                 after = (
-                    plan.after
-                    if position == last
-                    else Cursor(cursor.epoch, cursor.window, position + 1, cursor.carry)
+                    plan.after if position == last else Cursor(cursor.epoch, cursor.window, position + 1, cursor.carry)
                 )
                 yield plan.micro_batches[position], after
             cursor = plan.after
@@ -138,10 +136,7 @@ class Planner:
             window += 1
             if not self.source.has(epoch, window):
                 if not any(len(part) for part in parts):
-                    msg = (
-                        "the data has no sequence to train on: every document is empty, or dropped as "
-                        "too long"
-                    )
+                    msg = "the data has no sequence to train on: every document is empty, or dropped as too long"
                     raise UserError(msg)
                 epoch, window = epoch + 1, 0
             if filled >= wanted:

@@ -35,10 +35,7 @@ class SpecialTokens:
             for start in range(len(full) - len(bare) + 1):
                 if bare and full[start : start + len(bare)] == bare:
                     return cls(tuple(full[:start]), tuple(full[start + len(bare) :]))
-        msg = (
-            f"cannot tell which special tokens {type(tokenizer).__name__} adds: it encodes none of "
-            f"{_PROBES} as text"
-        )
+        msg = f"cannot tell which special tokens {type(tokenizer).__name__} adds: it encodes none of {_PROBES} as text"
         raise UserError(msg)
 
     def around(self, ids: NDArray[np.integer[Any]]) -> _Int64s:
@@ -143,8 +140,7 @@ def body_length(max_seq_length: int, special: SpecialTokens) -> int:
     body = max_seq_length - special.count
     if body < 1:
         msg = (
-            f"dataset.max_seq_length = {max_seq_length} leaves no room beside {special.count} special "
-            "tokens a sequence"
+            f"dataset.max_seq_length = {max_seq_length} leaves no room beside {special.count} special tokens a sequence"
         )
         raise UserError(msg)
     return body

@@ -47,9 +47,7 @@ def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int) -> Spl
     """
     train, notes = _pick(built, keys.train_split, "train_split"), []
     _refuse_empty(train, keys.train_split)
-    eval_name = keys.eval_split or next(
-        (name for name in EVALUATION_SPLITS if _holds(built, name, keys)), None
-    )
+    eval_name = keys.eval_split or next((name for name in EVALUATION_SPLITS if _holds(built, name, keys)), None)
     if eval_name is not None:
         held_out, note = _first_rows(_pick(built, eval_name, "eval_split"), eval_name, keys)
         if _name_of(eval_name) == _name_of(keys.train_split) and "[" not in keys.train_split:
@@ -69,9 +67,7 @@ def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int) -> Spl
     train = prepare_columns(train, keys.text_column, label=f"split {keys.train_split!r}")
     if held_out is not None:
         _refuse_empty(held_out, eval_name or "evaluation")
-        held_out = prepare_columns(
-            held_out, keys.text_column, label=f"split {eval_name or keys.train_split!r}"
-        )
+        held_out = prepare_columns(held_out, keys.text_column, label=f"split {eval_name or keys.train_split!r}")
         _refuse_unlike(train, held_out)
     return Splits(train, held_out, tuple(notes))
 
@@ -101,8 +97,7 @@ def _pick(built: Mapping[str, Any], split: str, key: str) -> Any:
         return rows
     if is_stream(rows):
         msg = (
-            f"dataset.{key} = {split!r}: a stream cannot be sliced; set dataset.eval_samples to reserve "
-            "its first rows"
+            f"dataset.{key} = {split!r}: a stream cannot be sliced; set dataset.eval_samples to reserve its first rows"
         )
         raise UserError(msg)
     return _slice(rows, split, name, key)
@@ -120,9 +115,7 @@ def _slice(rows: Any, split: str, name: str, key: str) -> Any:
         )
         raise UserError(msg) from error
     indices = [
-        index
-        for part in stretches
-        for index in range(part.from_ or 0, len(rows) if part.to is None else part.to)
+        index for part in stretches for index in range(part.from_ or 0, len(rows) if part.to is None else part.to)
     ]
     if not indices:
         msg = f"dataset.{key} = {split!r}: no row of the split's {len(rows)} is in that slice"
@@ -145,10 +138,7 @@ def _reserve(train: Any, samples: int) -> tuple[Any, Any]:
     if is_stream(train):
         return train.skip(samples), _read(train.take(samples))
     if samples >= len(train):
-        msg = (
-            f"dataset.eval_samples = {samples} leaves nothing to train on: the training split has "
-            f"{len(train)} rows"
-        )
+        msg = f"dataset.eval_samples = {samples} leaves nothing to train on: the training split has {len(train)} rows"
         raise UserError(msg)
     return train.select(range(samples, len(train))), train.select(range(samples))
 

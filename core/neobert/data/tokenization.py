@@ -46,9 +46,7 @@ def tokenize(rows: Any, tokenizer: Any, *, num_proc: int | None = None, label: s
     return TokenStore(
         build_once(
             cache_directory("tokens") / key,
-            lambda folder: _tokenize_into(
-                folder, rows, backend, key, _processes(num_proc, size, len(rows)), label
-            ),
+            lambda folder: _tokenize_into(folder, rows, backend, key, _processes(num_proc, size, len(rows)), label),
         )
     )
 

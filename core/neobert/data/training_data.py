@@ -92,10 +92,7 @@ class TrainingData:
         body = body_length(self.dataset_keys.max_seq_length, self.special)
         cut = Cut(self.documents.lengths, body, self.collator_keys.overflow)
         if not len(cut):
-            msg = (
-                f"no document to train on: of {len(self.documents)}, every one is empty or dropped as "
-                "too long"
-            )
+            msg = f"no document to train on: of {len(self.documents)}, every one is empty or dropped as too long"
             raise UserError(msg)
         return cut
 
@@ -139,9 +136,7 @@ class TrainingData:
         while True:
             made = [next(batches) for _ in range(self.options.gradient_accumulation_steps)]
             plan = planned.popleft()
-            micro_batches = tuple(
-                MicroBatch(batch, seed) for batch, seed in zip(made, plan.seeds, strict=True)
-            )
+            micro_batches = tuple(MicroBatch(batch, seed) for batch, seed in zip(made, plan.seeds, strict=True))
             yield StepBatches(step, plan.epoch, micro_batches, plan.cursor)
             step += 1
 
@@ -154,10 +149,7 @@ class TrainingData:
         """Counts over one epoch, and the fill of the first window."""
         lengths = self._cut.lengths
         empty = int((lengths == 0).sum())
-        over = {
-            name: self._cut.over if self._cut.overflow == name else 0
-            for name in ("split", "truncate", "drop")
-        }
+        over = {name: self._cut.over if self._cut.overflow == name else 0 for name in ("split", "truncate", "drop")}
         return DataReport(
             documents=len(lengths) - empty,
             tokens=int(lengths.sum(dtype="int64")),
@@ -194,9 +186,7 @@ class TrainingData:
 
     def _maker(self) -> BatchMaker:
         pad_to = self._planner.shape.budget if self._planner.shape.packed else None
-        return BatchMaker(
-            self.documents, self.special, self.collator, pad_to=pad_to, pad_token_id=self.pad_token_id
-        )
+        return BatchMaker(self.documents, self.special, self.collator, pad_to=pad_to, pad_token_id=self.pad_token_id)
 
     def _requests(self, cursor: Cursor, first_step: int, planned: deque[_Step]) -> Iterator[Request]:
         for step in self._planned(cursor, first_step):
@@ -207,9 +197,7 @@ class TrainingData:
         """Every step's requests. The micro-batch's number g in the step is all that tells ranks apart."""
         options = self.options
         stream = self._planner.micro_batches(cursor)
-        wanted = range(
-            options.rank, options.gradient_accumulation_steps * options.world_size, options.world_size
-        )
+        wanted = range(options.rank, options.gradient_accumulation_steps * options.world_size, options.world_size)
         while True:
             epoch = cursor.epoch
             requests = []

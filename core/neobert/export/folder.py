@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +11,8 @@ from safetensors.torch import save_file
 
 from neobert.context import BuildContext
 from neobert.export.compare import compare_outputs, reference_encoder
-from neobert.export.native import is_native, place_tensors
-from neobert.files import new_directory
+from neobert.export.plan import ExportPlan, plan_export
+from neobert.files import new_directory, write_json, write_text
 from neobert.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -29,58 +27,20 @@ def export_model(folder: Path, encoder: Any, loss: Any, recipe: Recipe, context:
     What a native architecture expresses is loaded back and compared under the recipe's reference backend.
     Raises RuntimeError when it does not compute the same; nothing is left under the name then.
     """
-    notes = list(_backend_notes(recipe))
-    has_head = hasattr(loss, "logits") and hasattr(loss, "head_state")
-    if not has_head:
-        notes.append(f"loss {recipe.loss.name!r} has no vocabulary head: the encoder alone is exported")
-    config, tensors = _export_of(encoder, recipe, notes)
-    config = {**config, **_token_ids(context.tokenizer)}
-    head = loss.head_state() if has_head else None
+    plan = plan_export(encoder, loss, recipe, context.tokenizer)
     with new_directory(folder) as directory:
-        _write(directory, config, place_tensors(config, tensors, head), recipe, context)
-        if is_native(config):
+        _write(directory, plan, recipe, context)
+        if plan.native:
             reference = reference_encoder(encoder, recipe, context)
             with _quiet_transformers():
-                compare_outputs(directory, reference, loss if has_head else None, context)
-    return tuple(notes)
+                compare_outputs(directory, reference, loss if plan.has_head else None, context)
+    return plan.notes
 
 
-def _export_of(encoder: Any, recipe: Recipe, notes: list[str]) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    if not hasattr(encoder, "export"):
-        notes.append(f"model {recipe.model.name!r} maps to no other library: its own tensors are exported as they are")
-        return {"model_type": f"neobert-{recipe.model.name}"}, encoder.state_dict()
-    config, tensors = encoder.export()
-    if not is_native(config):
-        reasons = ", ".join(getattr(encoder, "native_obstacles", ())) or "its mathematics has none"
-        notes.append(f"no native transformers architecture expresses this model ({reasons}): exported as {config['model_type']}")
-    return config, tensors
-
-
-def _backend_notes(recipe: Recipe) -> Iterator[str]:
-    for _, part in recipe.parts():
-        capabilities = getattr(part.options, "capabilities", None)
-        if part.kind == "attn_backend" and capabilities is not None and not capabilities.exact:
-            yield (
-                f"attention backend {part.name!r} is not plain softmax attention: the exported model, which is, "
-                "computes other outputs than the trained one"
-            )
-
-
-def _token_ids(tokenizer: Any) -> dict[str, int | None]:
-    return {
-        "pad_token_id": tokenizer.pad_token_id,
-        "bos_token_id": tokenizer.cls_token_id,
-        "eos_token_id": tokenizer.sep_token_id,
-        "mask_token_id": tokenizer.mask_token_id,
-    }
-
-
-def _write(
-    directory: Path, config: Mapping[str, Any], tensors: Mapping[str, Any], recipe: Recipe, context: BuildContext
-) -> None:
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+def _write(directory: Path, plan: ExportPlan, recipe: Recipe, context: BuildContext) -> None:
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in plan.tensors.items()}
     save_file(plain, directory / WEIGHTS_FILE, metadata={"format": "pt"})
-    (directory / "config.json").write_text(json.dumps(dict(config), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(directory / "config.json", plan.config)
     tokenizer = context.tokenizer
     tokenizer.save_pretrained(directory)
     info = {
@@ -90,8 +50,8 @@ def _write(
         "special_tokens": {key: str(value) for key, value in tokenizer.special_tokens_map.items()},
         "max_seq_length": context.max_seq_length,
     }
-    (directory / "tokenizer_info.json").write_text(json.dumps(info, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    (directory / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    write_json(directory / "tokenizer_info.json", info)
+    write_text(directory / "recipe.toml", recipe.to_toml())
 
 
 @contextmanager

@@ -21,25 +21,36 @@ def place_tensors(
 ) -> dict[str, Tensor]:
     """The encoder's tensors and the head's, under the names of a whole model.
 
-    A native architecture says itself where its body and its output layer are. Any other is written as published
-    NeoBERT checkpoints are: body under ``model.``, head under ``decoder.``. Without a head, the body stands alone.
+    A native architecture says itself where its body and its output layer are, and holds a tied weight once. Any other
+    is written as published NeoBERT checkpoints are: body under ``model.``, the whole head under ``decoder.``. Without a
+    head, the body stands alone.
     """
     if head is None:
         return dict(encoder)
-    body_prefix, head_prefix = _native_prefixes(config) if is_native(config) else ("model.", "decoder.")
-    tensors = {f"{body_prefix}{name}": tensor for name, tensor in encoder.items()}
-    if not config.get("tie_word_embeddings"):
-        tensors |= {f"{head_prefix}{name}": tensor for name, tensor in head.items()}
-    elif "bias" in head:
-        tensors[f"{head_prefix}bias"] = head["bias"]
-    return tensors
+    native = is_native(config)
+    body_prefix, head_prefix = _native_prefixes(config) if native else ("model.", "decoder.")
+    once = native and config["tie_word_embeddings"]
+    kept = {name: tensor for name, tensor in head.items() if not (once and name == "weight")}
+    return {f"{body_prefix}{name}": tensor for name, tensor in encoder.items()} | {
+        f"{head_prefix}{name}": tensor for name, tensor in kept.items()
+    }
+
+
+def has_head_bias(config: Mapping[str, Any]) -> bool:
+    """Whether the architecture's output layer adds a bias."""
+    return _skeleton(config).get_output_embeddings().bias is not None
 
 
 def _native_prefixes(config: Mapping[str, Any]) -> tuple[str, str]:
+    model = _skeleton(config)
+    output = model.get_output_embeddings()
+    (name,) = [name for name, module in model.named_modules() if module is output]
+    return f"{model.base_model_prefix}.", f"{name}."
+
+
+def _skeleton(config: Mapping[str, Any]) -> Any:
+    """The architecture without any weights."""
     from transformers import AutoConfig, AutoModelForMaskedLM
 
     with torch.device("meta"):
-        model = AutoModelForMaskedLM.from_config(AutoConfig.for_model(**config))
-    output = model.get_output_embeddings()
-    names = [name for name, module in model.named_modules() if module is output]
-    return f"{model.base_model_prefix}.", f"{names[0]}."
+        return AutoModelForMaskedLM.from_config(AutoConfig.for_model(**config))

@@ -110,7 +110,7 @@ def _unreadable(said: Node, error: SourceError, *, extended: bool) -> Problem:
 
 
 def _circle(chain: list[str], path: Path) -> str:
-    circle = [*chain[chain.index(os.path.realpath(path)) :], path]
+    circle = [*chain[chain.index(os.path.realpath(path)) :], str(path)]
     return "recipes extend each other in a circle: " + " -> ".join(shown(Path(step)) for step in circle)
 
 

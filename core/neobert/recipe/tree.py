@@ -92,8 +92,7 @@ class Leaf:
 
     def toml(self, *, absolute: bool = False) -> Any:
         """The value as TOML has it."""
-        value = toml_value(self.value)
-        return absolute_paths(value, self.attribute) if absolute and self.attribute is not None else value
+        return toml_value(absolute_paths(self.value, self.attribute) if absolute else self.value)
 
 
 def _leaves_of(instance: Any, path: Key) -> Iterator[Leaf]:

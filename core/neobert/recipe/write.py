@@ -10,7 +10,7 @@ import tomlkit
 from attrs import Attribute
 
 from neobert.parts import Part
-from neobert.recipe.fields import default_of, key_of, recipe_fields, toml_value
+from neobert.recipe.fields import default_of, key_of, recipe_fields
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.paths import absolute_paths
 from neobert.recipe.toml_text import toml_item
@@ -41,10 +41,7 @@ def _add(container: Any, values: Mapping[str, Any], attributes: Mapping[str, Att
         if value is None:
             container.add(tomlkit.comment(f"{dotted((key,))} ="))
         elif key not in tables:
-            item = toml_value(value)
-            container.add(
-                key, toml_item(absolute_paths(item, attributes[key]) if key in attributes else item)
-            )
+            container.add(key, toml_item(absolute_paths(value, attributes.get(key))))
     for key, value in tables.items():
         if isinstance(value, list | tuple):
             items = tomlkit.aot()

@@ -5,6 +5,7 @@ Shapes: T tokens in the stream, H heads, D head dim, L tokens of one sequence.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
@@ -13,7 +14,7 @@ from attrs import frozen
 
 from neobert.batch import SequenceLayout
 from neobert.capabilities import Capabilities
-from neobert.testing.context import as_options, build, make_context
+from neobert.testing.context import as_options, build, make_context, per_sequence
 from neobert.testing.promises import require, require_close, require_equal
 from neobert.testing.reference import plain_attention
 
@@ -42,7 +43,9 @@ def check_attn_backend(options: Any) -> None:
         backend = build("attn_backend", options, make_context(device=torch.device(device)))
         for name in capabilities.dtypes:
             dtype = getattr(torch, name, None)
-            require(isinstance(dtype, torch.dtype), "capabilities.dtypes names torch dtypes", found=name)
+            if not isinstance(dtype, torch.dtype):
+                msg = f"capabilities.dtypes names torch dtypes\n  found: {name!r}"
+                raise AssertionError(msg)
             if device == "mps" and dtype == torch.float64:
                 continue  # no Apple GPU has it
             _check_on(_Setting(backend, capabilities, torch.device(device), dtype))
@@ -74,7 +77,8 @@ class _Setting:
 
     def run(self, qkv: list[Tensor], lengths: tuple[int, ...], **keywords: Any) -> Tensor:
         layout = SequenceLayout.from_lengths(lengths, self.device)
-        return self.backend(*qkv, layout, **{"scale": HEAD_DIM**-0.5, **keywords})
+        q, k, v = qkv
+        return self.backend(q, k, v, layout, **{"scale": HEAD_DIM**-0.5, **keywords})
 
     def run_with_gradient(
         self, qkv: list[Tensor], lengths: tuple[int, ...], upstream: Tensor, **keywords: Any
@@ -116,16 +120,17 @@ def _check_output(setting: _Setting, lengths: tuple[int, ...]) -> None:
 def _check_is_softmax(setting: _Setting, lengths: tuple[int, ...], window: int | None) -> None:
     keywords = {} if window is None else {"window": window}
     qkv = setting.inputs(lengths)
+    reference = partial(plain_attention, lengths=lengths, window=window)
     for scale in (HEAD_DIM**-0.5, 0.6):
         given = setting.about(lengths, window=window, scale=scale)
         found = setting.run(qkv, lengths, scale=scale, **keywords)
-        expected = plain_attention(*qkv, lengths, scale=scale, window=window)
+        expected = reference(*qkv, scale=scale)
         require_close(found, expected, "an exact backend computes softmax(scale * q k^T) v", given=given)
     if setting.trains:
         upstream = setting.inputs(lengths, seed=1)[0]
         gradients = setting.run_with_gradient(qkv, lengths, upstream, **keywords)[1:]
         wide = [tensor.double().requires_grad_() for tensor in qkv]
-        out = plain_attention(*wide, lengths, scale=HEAD_DIM**-0.5, window=window)
+        out = reference(*wide, scale=HEAD_DIM**-0.5)
         expected_gradients = torch.autograd.grad(out, wide, upstream.double())
         for name, found, expected in zip("qkv", gradients, expected_gradients, strict=True):
             promise = f"the gradient of {name} is that of softmax(scale * q k^T) v"
@@ -141,7 +146,7 @@ def _check_packed_is_alone(setting: _Setting, lengths: tuple[int, ...], window: 
         names += ["gradient of q", "gradient of k", "gradient of v"]
     else:
         packed = [setting.run(qkv, lengths, **keywords)]
-    pieces = zip(*(tensor.split(lengths) for tensor in (*qkv, upstream)), strict=True)
+    pieces = zip(*(per_sequence(tensor, lengths) for tensor in (*qkv, upstream)), strict=True)
     for index, (length, (*alone, up)) in enumerate(zip(lengths, pieces, strict=True)):
         if setting.trains:
             single = setting.run_with_gradient(alone, (length,), up, **keywords)
@@ -149,7 +154,7 @@ def _check_packed_is_alone(setting: _Setting, lengths: tuple[int, ...], window: 
             single = [setting.run(alone, (length,), **keywords)]
         for name, whole, part in zip(names, packed, single, strict=True):
             require_close(
-                whole.split(lengths)[index],
+                per_sequence(whole, lengths)[index],
                 part,
                 f"the {name} of a sequence is the same packed and alone",
                 given=setting.about(lengths, window=window, sequence=index),

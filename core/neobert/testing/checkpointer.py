@@ -35,7 +35,7 @@ def check_checkpointer(options: Any) -> None:
 
 
 def make_state() -> dict[str, Any]:
-    """A state with what makes saving hard: tied, strided, empty and scalar tensors, many dtypes, JSON values."""
+    """A state with what makes saving hard: tied, strided and empty tensors, many dtypes, JSON values."""
     generator = torch.Generator().manual_seed(0)
     tied = torch.randn(4, 6, generator=generator)
     return {
@@ -80,8 +80,8 @@ def _check_round_trips(checkpointer: Checkpointer, state: dict[str, Any]) -> Non
 
 
 def _check_template_is_left_alone(checkpointer: Checkpointer) -> None:
-    saved = {"w": torch.ones(3), "value": {"n": 1}}
-    template = {"w": torch.zeros(3), "value": {"n": 0}}
+    saved: dict[str, Any] = {"w": torch.ones(3), "value": {"n": 1}}
+    template: dict[str, Any] = {"w": torch.zeros(3), "value": {"n": 0}}
     with tempfile.TemporaryDirectory() as name:
         checkpointer.save(Path(name), saved)
         loaded = checkpointer.load(Path(name), template)

@@ -52,7 +52,7 @@ def check_datacollator(options: Any, *, examples: Examples | None = None) -> Non
 
 
 def _collate_purely(collate: Collator, examples: Examples, seed: int) -> Batch:
-    """Collates twice with the same generator; nothing but the arguments may matter, and they stay as they are."""
+    """Collates twice with the same generator; nothing else may matter, and the examples stay as they are."""
     before = pickle.dumps(list(examples))
     states = _global_generators()
     first = collate(examples, np.random.default_rng(seed))
@@ -151,8 +151,10 @@ def _check_pickles(options: Any, context: Any, collate: Collator, examples: Exam
     except Exception as error:
         require(False, "a collator's options can be pickled: workers get them so", found=repr(error))
     again: Callable[..., Batch] = build("datacollator", copy, context)
-    batches = [one(examples, np.random.default_rng(3)) for one in (collate, again)]
-    _require_same_batch(*batches, "a collator built from pickled options gives the same batch", "rng seed 3")
+    first, second = (one(examples, np.random.default_rng(3)) for one in (collate, again))
+    _require_same_batch(
+        first, second, "a collator built from pickled options gives the same batch", "rng seed 3"
+    )
 
 
 def _require_same_batch(first: Batch, second: Batch, promise: str, given: str) -> None:

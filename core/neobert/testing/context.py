@@ -14,125 +14,18 @@ from neobert.context import BuildContext
 from neobert.parts import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-WORDS = tuple(
-    [
-        "the",
-        "a",
-        "of",
-        "and",
-        "to",
-        "in",
-        "is",
-        "was",
-        "for",
-        "on",
-        "as",
-        "with",
-        "by",
-        "at",
-        "from",
-        "it",
-        "an",
-        "be",
-        "this",
-        "that",
-        "are",
-        "or",
-        "his",
-        "he",
-        "not",
-        "have",
-        "had",
-        "but",
-        "one",
-        "all",
-        "were",
-        "they",
-        "you",
-        "we",
-        "her",
-        "she",
-        "there",
-        "been",
-        "their",
-        "has",
-        "more",
-        "who",
-        "will",
-        "no",
-        "if",
-        "out",
-        "so",
-        "can",
-        "what",
-        "said",
-        "up",
-        "about",
-        "into",
-        "than",
-        "them",
-        "only",
-        "other",
-        "time",
-        "new",
-        "some",
-        "could",
-        "these",
-        "two",
-        "may",
-        "then",
-        "do",
-        "first",
-        "any",
-        "my",
-        "now",
-        "such",
-        "like",
-        "our",
-        "over",
-        "man",
-        "me",
-        "even",
-        "most",
-        "made",
-        "after",
-        "also",
-        "well",
-        "back",
-        "through",
-        "years",
-        "where",
-        "much",
-        "your",
-        "way",
-        "down",
-        "should",
-        "because",
-        "long",
-        "each",
-        "just",
-        "state",
-        "people",
-        "those",
-        "mr",
-        "too",
-        "between",
-        "here",
-        "must",
-        "still",
-        "world",
-        "own",
-        "good",
-        "before",
-        "day",
-        "life",
-        "us",
-        "both",
-        "same",
-    ]
-)
+_TEXT = """
+the a of and to in is was for on as with by at from it an be this that are or his he not have had
+but one all were they you we her she there been their has more who will no if out so can what said
+up about into than them only other time new some could these two may then do first any my now such
+like our over man me even most made after also well back through years where much your way down
+should because long each just state people those mr too between here must still world own good
+before day life us both same
+"""
+WORDS = tuple(_TEXT.split())
+"""The words of the tokenizer that the suites use."""
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
@@ -168,7 +61,7 @@ def temporary_context(**changes: Any) -> Iterator[BuildContext]:
 
 
 def make_tokenizer() -> Any:
-    """A ``PreTrainedTokenizerFast`` of whole lower-case English words, with the five special tokens as ids 0 to 4."""
+    """A ``PreTrainedTokenizerFast`` of lower-case English words; ids 0 to 4 are the special tokens."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -197,6 +90,11 @@ def make_sequences(lengths: tuple[int, ...] = LENGTHS, seed: int = 0) -> list[to
             ids[0], ids[-1] = 2, 3
         sequences.append(torch.from_numpy(ids))
     return sequences
+
+
+def per_sequence(stream: torch.Tensor, lengths: Sequence[int]) -> list[torch.Tensor]:
+    """A tensor whose first dimension is the stream's, cut into the sequences'."""
+    return list(torch.split(stream, list(lengths)))
 
 
 def make_texts(count: int = 200, seed: int = 0) -> list[str]:

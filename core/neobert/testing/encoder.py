@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from neobert.testing.context import per_sequence
+
 if TYPE_CHECKING:
     from neobert.batch import SequenceLayout
 
@@ -48,7 +50,8 @@ class TinyEncoder(nn.Module):
         for block in self.blocks:
             hidden_TC = block(hidden_TC, layout)
         hidden_TC = hidden_TC * self.scale
-        return hidden_TC if keep is None else hidden_TC[keep]
+        result: Tensor = hidden_TC if keep is None else hidden_TC[keep]
+        return result
 
 
 class _Block(nn.Module):
@@ -58,7 +61,7 @@ class _Block(nn.Module):
 
     def forward(self, hidden_TC: Tensor, layout: SequenceLayout) -> Tensor:
         mixed = []
-        for part_LC in hidden_TC.split(layout.lengths):
+        for part_LC in per_sequence(hidden_TC, layout.lengths):
             count_L1 = torch.arange(1, len(part_LC) + 1, device=part_LC.device).unsqueeze(1)
             mixed.append(part_LC.mean(0) + part_LC.cumsum(0) / count_L1)
         result: Tensor = hidden_TC + torch.tanh(self.linear(torch.cat(mixed)))

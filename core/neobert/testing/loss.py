@@ -57,7 +57,8 @@ def check_loss(
 
 def masked_batch(sequences: Sequence[Tensor]) -> Batch:
     """Masks every third token; which ones is a matter of each sequence alone."""
-    stream, positions, start = torch.cat(list(sequences)), [], 0
+    positions: list[int] = []
+    stream, start = torch.cat(list(sequences)), 0
     for sequence in sequences:
         positions += range(start, start + len(sequence), 3)
         start += len(sequence)
@@ -135,7 +136,7 @@ def _check_registration(setting: _Setting, batch: Batch) -> None:
 
 
 def _check_splits(setting: _Setting, make_batch: MakeBatch) -> None:
-    """The sum over the parts of a batch is the whole batch's: then it is right over micro-batches and ranks."""
+    """Parts of a batch sum to the whole: then sums over micro-batches and ranks are right."""
     sequences = make_sequences(LENGTHS)
     whole, gradients = setting.run_with_gradient(make_batch(sequences))
     for size in (1, 2, 4):

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from neobert.batch import SequenceLayout
 from neobert.capabilities import Capabilities
 from neobert.parts import part_kind
-from neobert.testing.context import LENGTHS, as_options, build, make_context, make_sequences, make_tokenizer
+from neobert.testing.context import (
+    LENGTHS,
+    as_options,
+    build,
+    make_context,
+    make_sequences,
+    make_tokenizer,
+    per_sequence,
+)
 from neobert.testing.promises import require, require_all_close, require_close, require_equal
 
 
@@ -159,18 +167,18 @@ def _check_packed_is_alone(setting: _Setting) -> None:
     require_close(packed, torch.cat(alone), promise, given=given, tolerance=setting.tolerance)
     upstream = setting.upstream(len(packed))
     found = setting.gradients([packed], [upstream])
-    expected = setting.gradients(alone, upstream.split(LENGTHS))
+    expected = setting.gradients(alone, per_sequence(upstream, LENGTHS))
     promise = "the gradient of packed sequences is the sum of theirs alone"
     require_all_close(found, expected, promise, given=given, tolerance=setting.tolerance)
 
 
 def _check_no_leak(setting: _Setting) -> None:
     sequences = make_sequences()
-    before = setting.run(sequences).split(LENGTHS)
+    before = per_sequence(setting.run(sequences), LENGTHS)
     for changed in (0, 2, len(sequences) - 1):
         others = make_sequences(seed=9)
         mixed = [others[i] if i == changed else sequence for i, sequence in enumerate(sequences)]
-        after = setting.run(mixed).split(LENGTHS)
+        after = per_sequence(setting.run(mixed), LENGTHS)
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
             if index != changed:
                 promise = "what one sequence holds changes no other's hidden states"

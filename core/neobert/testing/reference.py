@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from neobert.testing.context import per_sequence
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -15,7 +17,8 @@ def plain_attention(
 ) -> Tensor:
     """softmax(scale * q k^T) v in float64, one sequence and one head at a time; (T, H, D) -> (T, H, D)."""
     pieces = []
-    for q_LHD, k_LHD, v_LHD in zip(*(tensor.double().split(lengths) for tensor in (q, k, v)), strict=True):
+    parts = (per_sequence(tensor.double(), lengths) for tensor in (q, k, v))
+    for q_LHD, k_LHD, v_LHD in zip(*parts, strict=True):
         heads = [
             _one_head(q_LHD[:, head], k_LHD[:, head], v_LHD[:, head], scale, window)
             for head in range(q.shape[1])

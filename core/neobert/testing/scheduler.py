@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_scheduler(options: Any, *, max_steps: int = 1000) -> None:
-    """Evaluates the schedule at every step of a run of ``max_steps``. Raises `AssertionError` for a broken promise."""
+    """Evaluates the schedule at every step of a run. Raises `AssertionError` for a broken promise."""
     options = as_options(options)
     schedule: Schedule = build("scheduler", options, make_context(max_steps=max_steps))
     steps = list(range(max_steps + 1))

@@ -52,9 +52,7 @@ class MaskedLMCollator:
             raise UserError(msg)
         mask_share = 1.0 if options.mask_all else options.mask_share
         random_share = 0.0 if options.mask_all else options.random_share
-        return cls(
-            options.mlm_probability, mask_share, random_share, int(tokenizer.mask_token_id), special, drawn
-        )
+        return cls(options.mlm_probability, mask_share, random_share, int(tokenizer.mask_token_id), special, drawn)
 
     def __call__(self, examples: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> Batch:
         """Pure: what is masked depends on the examples and the generator alone."""

@@ -34,17 +34,13 @@ class MaskedLM:
     mask_all: bool = field(
         default=False, metadata={"help": "every selected token becomes [MASK], whatever the three shares say"}
     )
-    mask_share: float = field(
-        default=0.8, validator=_SHARE, metadata={"help": "of the selected: become [MASK]"}
-    )
+    mask_share: float = field(default=0.8, validator=_SHARE, metadata={"help": "of the selected: become [MASK]"})
     random_share: float = field(
         default=0.1,
         validator=_SHARE,
         metadata={"help": "of the selected: become a random token, never a special one"},
     )
-    keep_share: float = field(
-        default=0.1, validator=_SHARE, metadata={"help": "of the selected: stay as they are"}
-    )
+    keep_share: float = field(default=0.1, validator=_SHARE, metadata={"help": "of the selected: stay as they are"})
 
     def check(self, recipe: Any) -> list[str]:
         """The three shares must sum to 1."""

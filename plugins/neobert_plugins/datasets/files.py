@@ -95,9 +95,7 @@ def _diagnosis(reader: str, files: list[str], error: Exception) -> str:
         if fault := _fault_in(file, reader):
             return f"{file}: {fault}"
     cause = error.__cause__ or error
-    return (
-        f"cannot read {len(files)} {reader} files, the first is {files[0]}\n{type(cause).__name__}: {cause}"
-    )
+    return f"cannot read {len(files)} {reader} files, the first is {files[0]}\n{type(cause).__name__}: {cause}"
 
 
 def _fault_in(file: str, reader: str) -> str | None:

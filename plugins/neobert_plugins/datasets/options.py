@@ -27,9 +27,7 @@ class Disk:
 class Files:
     """Text, JSON lines, CSV or Parquet files, by a glob pattern."""
 
-    path: str = field(
-        metadata={"help": "a file, a folder or a glob pattern (`**` crosses folders) to train on"}
-    )
+    path: str = field(metadata={"help": "a file, a folder or a glob pattern (`**` crosses folders) to train on"})
     eval_path: str | None = field(default=None, metadata={"help": "the same, to evaluate on"})
     format: Literal["text", "json", "csv", "parquet"] | None = field(
         default=None,

@@ -58,7 +58,7 @@ def read(options: StandardLibrary) -> dict[str, Any]:
         lambda folder: _build(folder, sources, options),
     )
     loaded = datasets.load_from_disk(str(folder))
-    return {name: rows for name, rows in loaded.items() if len(rows)}
+    return dict(loaded)
 
 
 def _find(options: StandardLibrary) -> Iterator[Source]:
@@ -79,9 +79,7 @@ def _modules(folder: Path, package: str, tests: bool) -> Iterator[Source]:
     for path in sorted(folder.rglob("*.py")):
         parts = path.relative_to(folder).with_suffix("").parts
         skipped = _NO_PROSE if tests else _NO_PROSE + _TESTS
-        if any(part in skipped or not part.isidentifier() for part in parts) or parts[-1].startswith(
-            "_sysconfigdata"
-        ):
+        if any(part in skipped or not part.isidentifier() for part in parts) or parts[-1].startswith("_sysconfigdata"):
             continue
         if not tests and parts[-1].startswith("test_"):
             continue
@@ -89,9 +87,7 @@ def _modules(folder: Path, package: str, tests: bool) -> Iterator[Source]:
         if names[-1] == "__init__":
             names.pop()
         depth = 2 if package else 1
-        yield Source(
-            ".".join(names), path, ".".join(name.removeprefix("_py").strip("_") for name in names[:depth])
-        )
+        yield Source(".".join(names), path, ".".join(name.removeprefix("_py").strip("_") for name in names[:depth]))
 
 
 def _fingerprint(sources: list[Source], options: StandardLibrary) -> str:
@@ -120,6 +116,8 @@ def _build(folder: Path, sources: list[Source], options: StandardLibrary) -> Non
     logger.info("stdlib: %d modules read, %d repeated texts left out", len(sources), repeated)
     by_split = {}
     for name, found in splits.items():
+        if not found:  # an empty dataset can be saved, but not loaded
+            continue
         rows = _joined(found) if options.document == "module" else found
         columns = {"text": [row.text for row in rows], "module": [row.module for row in rows]}
         features = datasets.Features({column: datasets.Value("string") for column in columns})

@@ -25,13 +25,9 @@ class StandardLibrary:
     )
     document: Literal["module", "item"] = field(
         default="module",
-        metadata={
-            "help": "a document is a module's prose in the order of its source, or one docstring or comment"
-        },
+        metadata={"help": "a document is a module's prose in the order of its source, or one docstring or comment"},
     )
-    roots: tuple[str, ...] = field(
-        default=(), metadata={"help": "further installed packages to read, by import name"}
-    )
+    roots: tuple[str, ...] = field(default=(), metadata={"help": "further installed packages to read, by import name"})
     tests: bool = field(default=False, metadata={"help": "read test modules too"})
     eval_share: float = field(
         default=0.05,

@@ -71,9 +71,10 @@ class NeoBERTEncoder(nn.Module):
             )
         else:
             hidden_TC = hidden_TC + self.positional_embedding(layout.position_ids + 1)
-        for block in self.transformer_encoder[:-1]:
+        *earlier, last = self.transformer_encoder
+        for block in earlier:
             hidden_TC = block(hidden_TC, rotary, layout)
-        hidden = self.transformer_encoder[-1](hidden_TC, rotary, layout, keep)
+        hidden = last(hidden_TC, rotary, layout, keep)
         return cast(Tensor, self.layer_norm(hidden))
 
     @property
@@ -88,10 +89,17 @@ class NeoBERTEncoder(nn.Module):
 
         EuroBERT's layout where `native_obstacles` is empty, else that of the published NeoBERT weights.
         """
-        from neobert_plugins.models.layouts import export_native, export_published
+        from neobert_plugins.models.layouts import export_native
 
-        make = export_published if self.native_obstacles else export_native
-        return make(self.options, self.vocab_size, self.state_dict())
+        if self.native_obstacles:
+            return self.export_published()
+        return export_native(self.options, self.vocab_size, self.state_dict())
+
+    def export_published(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The same in the layout of the published NeoBERT weights, which takes any head."""
+        from neobert_plugins.models.layouts import export_published
+
+        return export_published(self.options, self.vocab_size, self.state_dict())
 
     def import_weights(
         self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]

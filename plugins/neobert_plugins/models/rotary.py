@@ -21,7 +21,7 @@ def rotary_table(position_ids: Tensor, head_dim: int, theta: float, dtype: torch
 
 
 def rotate(heads: Tensor, table: Tensor) -> Tensor:
-    """heads (T, ..., D), table (T, D / 2, 2) -> heads turned, each pair (2 j, 2 j + 1) as one complex number."""
+    """heads (T, ..., D), table (T, D / 2, 2) -> heads, each pair (2 j, 2 j + 1) turned as one complex."""
     pairs = torch.unflatten(heads.to(table.dtype), -1, (-1, 2))
     turns = table.view(table.shape[0], *(1,) * (heads.dim() - 2), -1, 2)
     return _product(pairs, turns).flatten(-2).to(heads.dtype)

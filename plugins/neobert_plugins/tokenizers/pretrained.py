@@ -49,9 +49,7 @@ def _read(options: Pretrained) -> Any:
 
     folder = Path(options.path).expanduser()
     local = folder.is_dir()
-    if not local and (
-        folder.is_absolute() or options.path.startswith((".", "~")) or options.path.count("/") > 1
-    ):
+    if not local and (folder.is_absolute() or options.path.startswith((".", "~")) or options.path.count("/") > 1):
         msg = f"tokenizer.path = {options.path!r}: no such folder (from {Path.cwd()}), and not a hub name"
         raise UserError(msg)
     try:
@@ -64,10 +62,7 @@ def _read(options: Pretrained) -> Any:
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         where = "folder" if local else "hub or its local cache"
-        msg = (
-            f"tokenizer.path = {options.path!r}: the {where} gives no tokenizer\n"
-            f"{type(error).__name__}: {error}"
-        )
+        msg = f"tokenizer.path = {options.path!r}: the {where} gives no tokenizer\n{type(error).__name__}: {error}"
         raise UserError(msg) from error
 
 

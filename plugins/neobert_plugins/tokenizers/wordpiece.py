@@ -32,10 +32,7 @@ _FORMAT = "1"
 def train(rows: Any, options: TrainWordPiece, max_seq_length: int) -> Any:
     """The tokenizer of a ``text`` column, trained unless the cache has it."""
     if "text" not in (rows.column_names or ["text"]):
-        msg = (
-            "tokenizer train_wordpiece needs text, but the dataset holds token ids: name the tokenizer "
-            "that made them"
-        )
+        msg = "tokenizer train_wordpiece needs text, but the dataset holds token ids: name the tokenizer that made them"
         raise UserError(msg)
     key = _fingerprint(_texts(rows, options), options)
     path = build_once(
@@ -78,9 +75,7 @@ def _assemble(vocabulary: dict[str, int], options: TrainWordPiece) -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece(prefix="##")
     if vocabulary:
-        tokenizer.add_special_tokens(
-            [AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS]
-        )
+        tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS] $A [SEP]",
             pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -126,9 +121,8 @@ def _is_punctuation(character: str) -> bool:
 
 
 def _wrapped(path: Path, options: TrainWordPiece, max_seq_length: int) -> Any:
-    from transformers import PreTrainedTokenizerFast
-
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
     backend = Tokenizer.from_file(str(path))
     size = backend.get_vocab_size(with_added_tokens=True)

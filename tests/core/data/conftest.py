@@ -79,9 +79,7 @@ def make_data(tokenizer):
             "collator_keys": of(CollatorKeys, pack_sequences=True, packing_window=32),
         }
         if evaluation:
-            known = {
-                name: wanted[name] for name in ("eval_max_batches", "rank", "world_size") if name in wanted
-            }
+            known = {name: wanted[name] for name in ("eval_max_batches", "rank", "world_size") if name in wanted}
             return EvaluationData(**shared, per_device_eval_batch_size=4, seed=7, **known)
         options = of(StepOptions, per_device_train_batch_size=4, seed=7)
         return TrainingData(**shared, options=options, pad_token_id=0)

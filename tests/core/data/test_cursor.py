@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from neobert.data.cursor import Cursor
 
 COUNT = st.integers(0, 2**60)
-CURSORS = st.builds(
-    Cursor, COUNT, COUNT, COUNT, st.lists(st.tuples(COUNT, COUNT, COUNT), max_size=5).map(tuple)
-)
+CURSORS = st.builds(Cursor, COUNT, COUNT, COUNT, st.lists(st.tuples(COUNT, COUNT, COUNT), max_size=5).map(tuple))
 
 
 @given(CURSORS)

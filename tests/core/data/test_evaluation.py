@@ -12,8 +12,7 @@ LENGTHS = np.random.default_rng(2).integers(0, 40, 50).tolist()
 
 def contents(batches):
     return [
-        (batch.layout.lengths, batch.input_ids.tolist(), batch.fields["masked_positions"].tolist())
-        for batch in batches
+        (batch.layout.lengths, batch.input_ids.tolist(), batch.fields["masked_positions"].tolist()) for batch in batches
     ]
 
 
@@ -30,14 +29,8 @@ def words(data, batches):
 def test_the_same_every_time_and_every_document_in_order(make_data, packed):
     data = make_data(LENGTHS, evaluation=True, pack_sequences=packed)
     first = list(data)
-    assert (
-        contents(data)
-        == contents(first)
-        == contents(make_data(LENGTHS, evaluation=True, pack_sequences=packed))
-    )
-    in_order = [
-        token for row, length in enumerate(LENGTHS) for token in data.documents.ids(row, 0, length).tolist()
-    ]
+    assert contents(data) == contents(first) == contents(make_data(LENGTHS, evaluation=True, pack_sequences=packed))
+    in_order = [token for row, length in enumerate(LENGTHS) for token in data.documents.ids(row, 0, length).tolist()]
     assert words(data, first) == in_order
     assert all(batch.padding == 0 for batch in first)
     assert len(data) == len(first)

@@ -43,9 +43,7 @@ def test_index_outside_is_refused():
 
 @pytest.mark.parametrize("size", [2, 3, 4, 5, 6])
 def test_every_permutation_of_few_is_equally_likely(size):
-    found = Counter(
-        tuple(permute(np.arange(size), size, key).tolist()) for key in range(20 * factorial(size))
-    )
+    found = Counter(tuple(permute(np.arange(size), size, key).tolist()) for key in range(20 * factorial(size)))
     counts = [found[order] for order in permutations(range(size))]
     assert stats.chisquare(counts).pvalue > 1e-4
 

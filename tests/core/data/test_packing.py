@@ -71,9 +71,7 @@ def text_like(kind):
     if kind == "sentences":
         return np.clip(rng.lognormal(3.2, 0.8, 16384), 3, 512).astype(int)
     whole = np.full(12000, 512)
-    return rng.permutation(
-        np.concatenate((whole, rng.integers(3, 512, 4000)))
-    )  # books: pieces and their rests
+    return rng.permutation(np.concatenate((whole, rng.integers(3, 512, 4000))))  # books: pieces and their rests
 
 
 @pytest.mark.parametrize("kind", ["articles", "sentences", "books"])

@@ -31,7 +31,7 @@ def expected_pieces(lengths, overflow):
 
 
 def walk(plan, epochs):
-    """Sequences trained on up to the first end of an epoch after these, those still carried there, and that epoch."""
+    """Sequences trained on up to the first end of an epoch after these, those carried on, that epoch."""
     seen = Counter()
     for pieces, after in plan.micro_batches(Cursor()):
         seen.update(pieces.to_tuples())
@@ -41,9 +41,7 @@ def walk(plan, epochs):
 
 
 @settings(deadline=None, max_examples=60)
-@given(
-    lengths=LENGTHS, overflow=OVERFLOW, window=st.integers(1, 30), packed=st.booleans(), full=st.booleans()
-)
+@given(lengths=LENGTHS, overflow=OVERFLOW, window=st.integers(1, 30), packed=st.booleans(), full=st.booleans())
 def test_every_sequence_exactly_once_an_epoch(lengths, overflow, window, packed, full):
     plan = planner(lengths, window=window, overflow=overflow, packed=packed, full=full)
     seen, carry, epochs = walk(plan, 2)
@@ -57,9 +55,7 @@ def test_every_sequence_exactly_once_an_epoch(lengths, overflow, window, packed,
 @given(lengths=LENGTHS, window=st.integers(1, 30), packed=st.booleans(), start=st.integers(0, 40))
 def test_any_cursor_gives_the_unbroken_suffix(lengths, window, packed, start):
     plan = planner(lengths, window=window, packed=packed)
-    unbroken = [
-        (pieces.to_tuples(), after) for pieces, after in islice(plan.micro_batches(Cursor()), start + 12)
-    ]
+    unbroken = [(pieces.to_tuples(), after) for pieces, after in islice(plan.micro_batches(Cursor()), start + 12)]
     cursor = unbroken[start - 1][1] if start else Cursor()
     again = [(pieces.to_tuples(), after) for pieces, after in islice(plan.micro_batches(cursor), 12)]
     assert again == unbroken[start:]
@@ -87,9 +83,7 @@ def test_group_by_length_keeps_similar_lengths_together():
     spread = {}
     for grouped in (True, False):
         plan = planner(lengths, window=128, packed=False, group_by_length=grouped)
-        spread[grouped] = np.mean(
-            [np.ptp(pieces.lengths) for pieces, _ in islice(plan.micro_batches(Cursor()), 64)]
-        )
+        spread[grouped] = np.mean([np.ptp(pieces.lengths) for pieces, _ in islice(plan.micro_batches(Cursor()), 64)])
     assert spread[True] < spread[False] / 4
 
 

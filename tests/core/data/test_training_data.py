@@ -82,8 +82,7 @@ def test_same_global_stream_for_every_world_size_and_accumulation(make_data, pac
 def test_masks_and_seeds_depend_on_the_micro_batch_number_and_not_on_the_rank(make_data):
     alone = first_steps(make_data(LENGTHS, gradient_accumulation_steps=4), 3)
     ranks = [
-        first_steps(make_data(LENGTHS, gradient_accumulation_steps=2, rank=rank, world_size=2), 3)
-        for rank in (0, 1)
+        first_steps(make_data(LENGTHS, gradient_accumulation_steps=2, rank=rank, world_size=2), 3) for rank in (0, 1)
     ]
     for step in range(3):
         shared = [contents(ranks[g % 2][step])[g // 2] for g in range(4)]
@@ -249,13 +248,9 @@ def test_pretokenized_documents_train_like_text(make_data):
     rows = [{"input_ids": data.documents.ids(i, 0, n).tolist()} for i, n in enumerate(data.documents.lengths)]
     stored = ArrowDocuments(datasets.Dataset.from_list(rows), fingerprint="x")
     same = attrs.evolve(data, documents=stored)
-    assert [contents(step) for step in first_steps(same, 10)] == [
-        contents(step) for step in first_steps(data, 10)
-    ]
+    assert [contents(step) for step in first_steps(same, 10)] == [contents(step) for step in first_steps(data, 10)]
     plain = attrs.evolve(
         data,
-        collator=CollatorRecipe(
-            Part(kind="datacollator", name="x", options=InMemory()), data.collator.context
-        ),
+        collator=CollatorRecipe(Part(kind="datacollator", name="x", options=InMemory()), data.collator.context),
     )
     assert first_steps(plain, 3)[2].micro_batches[0].batch.num_tokens > 50

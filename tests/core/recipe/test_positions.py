@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import tomli
@@ -13,8 +13,9 @@ from neobert.recipe.positions import key_lines, split_key
 from neobert.recipe.toml_text import toml_text
 
 if TYPE_CHECKING:
-    from neobert.recipe.nodes import Key
     from random import Random
+
+    from neobert.recipe.nodes import Key
 
 KEYS = st.one_of(
     st.sampled_from(["a", "b-c", "0", "x_1", "é", "a.b", "#", "]", '"', "'", "=", ""]), st.text(max_size=4)
@@ -30,10 +31,15 @@ SCALARS = st.one_of(
 )
 TREES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
-    max_leaves=8,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(KEYS, inner, max_size=3)
+        | st.lists(st.dictionaries(KEYS, inner, max_size=2), min_size=1, max_size=3)
+    ),
+    max_leaves=12,
 )
-DOCUMENTS = st.dictionaries(KEYS, TREES, max_size=4)
+TABLES = st.dictionaries(KEYS, TREES, max_size=2)
+DOCUMENTS = st.dictionaries(KEYS, TREES | st.lists(TABLES, min_size=1, max_size=3), max_size=4)
 
 
 class Writer:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
 
 from neobert.recipe import Change, Recipe, compare, render_check
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tomli
 from hypothesis import given, settings
@@ -15,8 +15,9 @@ from neobert.recipe import Recipe, load_recipe
 from neobert.recipe.toml_text import toml_text
 
 if TYPE_CHECKING:
-    from neobert.registry import Registry
     import pytest
+
+    from neobert.registry import Registry
 
 Load = Callable[..., Recipe]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from neobert.errors import RecipeError
 from neobert.recipe import Recipe, load_recipe
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from neobert.registry import Registry

@@ -157,7 +157,7 @@ BROKEN = {
     DropsShortExamples: "each example stays one sequence",
     SortsByLength: "each example stays one sequence",
     Int32Ids: "input_ids is (T,) int64",
-    PositionsInTheSequence: "",
+    PositionsInTheSequence: "a position is masked once",
     LabelsAfterMasking: "labels are the original ids",
     ShortLayout: "the layout covers the stream",
     ChangesOthers: "what is not masked stays",

@@ -112,7 +112,7 @@ class NoBlocks(TinyEncoder):
 class NotFiniteAlone(TinyEncoder):
     def forward(self, input_ids, layout, keep=None):
         parts = super().forward(input_ids, layout).split(layout.lengths)
-        hidden = torch.cat([part / (part.std(0) + part.std(0).detach() * 0) for part in parts])
+        hidden = torch.cat([(part - part.mean(0)) / (part - part.mean(0)).norm() for part in parts])
         return hidden if keep is None else hidden[keep]
 
 

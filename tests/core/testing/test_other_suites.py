@@ -84,18 +84,6 @@ def test_a_plain_tokenizer_passes(options_for):
     check_tokenizer(options_for(lambda context: make_tokenizer()))
 
 
-def truncating(context):
-    tokenizer = make_tokenizer()
-    tokenizer.backend_tokenizer.enable_truncation(16)
-    return tokenizer
-
-
-def padding(context):
-    tokenizer = make_tokenizer()
-    tokenizer.backend_tokenizer.enable_padding(length=64)
-    return tokenizer
-
-
 def without_mask(context):
     tokenizer = make_tokenizer()
     tokenizer.mask_token = None

@@ -1,0 +1,111 @@
+"""What an export will hold: which architecture, with which head, and what there is to say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+from torch.nn import functional as F
+
+from neobert.capabilities import Capabilities
+from neobert.export.native import has_head_bias, is_native, place_tensors
+from neobert.recipe import Recipe
+
+Head = Mapping[str, Tensor]
+EXACT = Capabilities()
+
+
+@frozen(eq=False)
+class ExportPlan:
+    """A configuration, the tensors under their names in the file, and notes for a person."""
+
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+    has_head: bool
+    notes: tuple[str, ...]
+
+    @property
+    def native(self) -> bool:
+        """Whether stock transformers loads it, so that outputs can be compared."""
+        return is_native(self.config)
+
+
+def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> ExportPlan:
+    """Chooses the native architecture where it computes the same, else the layout of published NeoBERT checkpoints.
+
+    A head that is not a plain linear layer is left out, with a note; no save fails for it.
+    """
+    head, notes = _head_of(encoder, loss, recipe.loss.name)
+    if not hasattr(encoder, "export"):
+        notes.append(f"model {recipe.model.name!r} maps to no other library: its own tensors are exported as they are")
+        config, tensors = {"model_type": f"neobert-{recipe.model.name}"}, dict(encoder.state_dict())
+    else:
+        config, tensors = encoder.export()
+    config = _with_token_ids(config, tokenizer)
+    obstacles = list(getattr(encoder, "native_obstacles", ()))
+    if head is not None and "bias" in head and is_native(config) and not has_head_bias(config):
+        if hasattr(encoder, "export_published"):
+            config, tensors = encoder.export_published()
+            config = _with_token_ids(config, tokenizer)
+            obstacles.append("a bias in the head")
+        else:
+            head = None
+            notes.append(f"no {config['model_type']} has a bias in its head: the encoder alone is exported")
+    if hasattr(encoder, "export") and not is_native(config):
+        reasons = ", ".join(obstacles) or "the model knows none"
+        notes.append(
+            f"no native architecture of transformers expresses this model ({reasons}): "
+            f"exported in the layout {config['model_type']!r}"
+        )
+    if head is not None:
+        config = {**config, "tie_word_embeddings": _is_tied(encoder, head)}
+    notes += _backend_notes(recipe)
+    return ExportPlan(config, place_tensors(config, tensors, head), head is not None, tuple(notes))
+
+
+def _with_token_ids(config: Mapping[str, Any], tokenizer: Any) -> dict[str, Any]:
+    ids = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "mask_token_id": tokenizer.mask_token_id,
+    }
+    return {**config, **ids}
+
+
+def _head_of(encoder: Any, loss: Any, name: str) -> tuple[Head | None, list[str]]:
+    if not (hasattr(loss, "logits") and hasattr(loss, "head_state")):
+        return None, [f"loss {name!r} has no vocabulary head: the encoder alone is exported"]
+    head: Head = loss.head_state()
+    if not _is_linear(encoder, loss, head):
+        return None, [f"the logits of loss {name!r} are not those of a linear head: the encoder alone is exported"]
+    return head, []
+
+
+@torch.no_grad()
+def _is_linear(encoder: Any, loss: Any, head: Head) -> bool:
+    """Whether the head's tensors alone give the loss's logits: asked of two hidden states."""
+    weight = head["weight"]
+    hidden = torch.linspace(-1.0, 1.0, 2 * encoder.hidden_size, dtype=weight.dtype, device=weight.device).view(2, -1)
+    logits = loss.logits(encoder, hidden)
+    return torch.allclose(logits, F.linear(hidden, weight, head.get("bias")), rtol=1e-4, atol=1e-5)
+
+
+def _is_tied(encoder: Any, head: Head) -> bool:
+    return bool(head["weight"].data_ptr() == encoder.input_embedding.weight.data_ptr())
+
+
+def _backend_notes(recipe: Recipe) -> list[str]:
+    inexact = [
+        part.name
+        for path, part in recipe.parts()
+        if part.kind == "attn_backend" and path[0] == "model" and not getattr(part.options, "capabilities", EXACT).exact
+    ]
+    return [
+        f"attention backend {name!r} is not plain softmax attention: the exported model, which is, computes other "
+        "outputs than the trained one"
+        for name in inexact
+    ]

@@ -1,0 +1,1 @@
+"""The built-in plugins, one package a kind. They come through the same entry points as anybody's."""
