@@ -108,4 +108,4 @@ def _outside_compiled_code(backend: Any) -> Any:
     """The backend as torch.compile must leave it: a graph break around the call, nothing traced inside."""
     import torch
 
-    return torch.compiler.disable(backend)
+    return torch.compiler.disable(backend)  # type: ignore[no-untyped-call]

@@ -93,11 +93,7 @@ def test_a_tokenizer_from_a_folder_keeps_its_promises(tmp_path):
 
 
 def test_every_built_in_is_either_checked_or_named_with_a_reason():
-    built_in = {
-        (plugin.kind, plugin.name)
-        for plugin in default_registry().plugins
-        if plugin.distribution == "neobert"
-    }
+    built_in = {(plugin.kind, plugin.name) for plugin in default_registry().plugins if plugin.distribution == "neobert"}
     assert built_in == {(kind, name) for kind, name, _ in CASES} | set(NOT_RUN_HERE)
 
 

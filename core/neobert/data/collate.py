@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from neobert.batch import Batch, pad_batch
 
@@ -29,21 +29,23 @@ class Request:
     """Each piece's tokens where they come with the request (a stream); None where the documents hold them."""
 
 
-def _without_heavy_parts(context: BuildContext) -> BuildContext:
-    """A collator may use what is built before it, the dataset excepted: a worker is not sent a corpus."""
-    return evolve(context, dataset=None, encoder=None, parameter_groups=None)
-
-
-@frozen(eq=False)
 class CollatorRecipe:
     """A collator as its options and what they are built with: it pickles where the built object may not."""
 
-    part: Part
-    context: BuildContext = field(converter=_without_heavy_parts)
+    def __init__(self, part: Part, context: BuildContext) -> None:
+        self.part = part
+        self.context = evolve(context, dataset=None, encoder=None, parameter_groups=None)
+        """A worker is not sent a corpus, and a collator is built before the model."""
+        self._collator: Any = None
 
-    def build(self) -> Any:
-        """The collator itself."""
-        return self.part.build(self.context)
+    def collator(self) -> Any:
+        """The collator itself, built once a process."""
+        if self._collator is None:
+            self._collator = self.part.build(self.context)
+        return self._collator
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_collator": None}
 
 
 class BatchMaker:
@@ -63,17 +65,11 @@ class BatchMaker:
         self._recipe = collator
         self._pad_to = pad_to
         self._pad_token_id = pad_token_id
-        self._collate: Any = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_collate": None}
 
     def __getitem__(self, request: Request) -> Batch:
-        if self._collate is None:
-            self._collate = self._recipe.build()
         examples = [{"input_ids": self._special.around(ids)} for ids in self._ids(request)]
         rng = np.random.Generator(np.random.PCG64(request.seed))
-        batch: Batch = self._collate(examples, rng)
+        batch: Batch = self._recipe.collator()(examples, rng)
         return batch if self._pad_to is None else pad_batch(batch, self._pad_to, self._pad_token_id)
 
     def _ids(self, request: Request) -> tuple[NDArray[np.integer[Any]], ...]:

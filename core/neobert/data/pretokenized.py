@@ -41,7 +41,7 @@ class ArrowDocuments:
         object.__setattr__(self, "_chunks", chunks)
         object.__setattr__(self, "_first_rows", np.cumsum([0, *(len(bounds) - 1 for _, bounds in chunks)]))
         object.__setattr__(self, "_indices", indices)
-        object.__setattr__(self, "lengths", (stored - self.special.count).astype(np.int32))
+        object.__setattr__(self, "lengths", np.maximum(stored - self.special.count, 0).astype(np.int32))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -69,15 +69,18 @@ def pretokenized(rows: Any, tokenizer: Any, *, label: str) -> ArrowDocuments:
     vocabulary = max(tokenizer.get_vocab().values()) + 1
     lengths_digest, ids_digest = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
     carrying: list[NDArray[np.bool_]] = []
+    lengths: list[_Int64s] = []
     for first in range(0, len(rows), _ROWS_A_BLOCK):
         block = rows.with_format("arrow")[first : min(first + _ROWS_A_BLOCK, len(rows))]
         values, bounds = _flat(block.column("input_ids").combine_chunks())
-        _check_vocabulary(values, bounds, vocabulary, first, label)
-        carrying.append(_carries(values, bounds, special))
-        lengths_digest.update(np.diff(bounds).tobytes())
+        check_vocabulary(values, bounds, vocabulary, first, label)
+        carrying.append(carries(values, bounds, special))
+        lengths.append(np.diff(bounds))
+        lengths_digest.update(lengths[-1].tobytes())
         ids_digest.update(values.astype(np.int32).tobytes())
-    rows_with = np.concatenate(carrying or [np.empty(0, dtype=np.bool_)])
-    found = _agreed(rows_with, special, label)
+    if not lengths:
+        return ArrowDocuments(rows)
+    found = agreed(np.concatenate(carrying), np.concatenate(lengths), special, label)
     fingerprint = f"{lengths_digest.hexdigest()}-{ids_digest.hexdigest()}"
     return ArrowDocuments(rows, found, fingerprint)
 
@@ -97,7 +100,8 @@ def _flat(lists: Any) -> tuple[NDArray[Any], _Int64s]:
     return values.to_numpy(zero_copy_only=False), np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
 
-def _check_vocabulary(values: NDArray[Any], bounds: _Int64s, vocabulary: int, first: int, label: str) -> None:
+def check_vocabulary(values: NDArray[Any], bounds: _Int64s, vocabulary: int, first: int, label: str) -> None:
+    """Raises UserError where an id of these rows, numbered from ``first``, is not the tokenizer's."""
     if not values.size or (values.min() >= 0 and values.max() < vocabulary):
         return
     at = int(np.flatnonzero((values < 0) | (values >= vocabulary))[0])
@@ -109,25 +113,27 @@ def _check_vocabulary(values: NDArray[Any], bounds: _Int64s, vocabulary: int, fi
     raise UserError(msg)
 
 
-def _carries(values: NDArray[Any], bounds: _Int64s, special: SpecialTokens) -> NDArray[np.bool_]:
+def carries(values: NDArray[Any], bounds: _Int64s, special: SpecialTokens) -> NDArray[np.bool_]:
     """(rows,) whether each row begins and ends with the special tokens."""
-    carries = np.diff(bounds) >= special.count
-    inside = np.flatnonzero(carries)
+    found = np.diff(bounds) >= special.count
+    inside = np.flatnonzero(found)
     for place, token in enumerate(special.prefix):
-        carries[inside] &= values[bounds[:-1][inside] + place] == token
+        found[inside] &= values[bounds[:-1][inside] + place] == token
     for place, token in enumerate(reversed(special.suffix), start=1):
-        carries[inside] &= values[bounds[1:][inside] - place] == token
-    return carries
+        found[inside] &= values[bounds[1:][inside] - place] == token
+    return found
 
 
-def _agreed(carries: NDArray[np.bool_], special: SpecialTokens, label: str) -> SpecialTokens:
-    if special.count == 0 or not carries.any():
+def agreed(carrying: NDArray[np.bool_], lengths: _Int64s, special: SpecialTokens, label: str) -> SpecialTokens:
+    """The special tokens that all rows carry, or none; rows without a token say nothing. Raises UserError."""
+    carrying, filled = carrying & (lengths > 0), lengths > 0
+    if special.count == 0 or not carrying.any():
         return SpecialTokens()
-    if carries.all():
+    if carrying.sum() == filled.sum():
         return special
     msg = (
-        f"{int(carries.sum())} of {len(carries)} rows of {label} have the tokenizer's special "
-        "tokens around them, "
-        f"row {int(np.argmin(carries))} has not\ndata is made with special tokens or without, not both"
+        f"{int(carrying.sum())} of {len(carrying)} rows of {label} have the tokenizer's special tokens around "
+        f"them, row {int(np.argmax(filled & ~carrying))} has not\n"
+        "data is made with special tokens or without, not both"
     )
     raise UserError(msg)

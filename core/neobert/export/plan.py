@@ -41,7 +41,8 @@ def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> Expo
     head, notes = _head_of(encoder, loss, recipe.loss.name)
     if not hasattr(encoder, "export"):
         notes.append(f"model {recipe.model.name!r} maps to no other library: its own tensors are exported as they are")
-        config, tensors = {"model_type": f"neobert-{recipe.model.name}"}, dict(encoder.state_dict())
+        config: dict[str, Any] = {"model_type": f"neobert-{recipe.model.name}"}
+        tensors: dict[str, Tensor] = dict(encoder.state_dict())
     else:
         config, tensors = encoder.export()
     config = _with_token_ids(config, tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from neobert.capabilities import Capabilities
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from neobert.parts import Part
     from neobert.recipe.tree import Recipe
+
+_FIRST_WORD = re.compile(r"[\w.]*\w")
 
 
 def combination_problems(recipe: Recipe) -> list[Problem]:
@@ -92,10 +95,11 @@ def _objections(part: Part, recipe: Recipe) -> list[str]:
 
 
 def _located(message: str, path: Key, flat: dict[str, Any]) -> tuple[str, str]:
-    """A check may begin its message with a key and a colon; else it speaks of the part as a whole."""
-    key, colon, rest = message.partition(": ")
-    if colon:
-        for candidate in (key, f"{dotted(path)}.{key}"):
-            if candidate in flat:
-                return candidate, rest
-    return dotted((*path, "name")), message
+    """The key that a check's message begins with, dotted or the part's own; else the message is the part's."""
+    own = dotted(path)
+    message = message.removeprefix(f"{own}: ")
+    first = _FIRST_WORD.match(message)
+    for candidate in (first.group(), f"{own}.{first.group()}") if first else ():
+        if candidate in flat:
+            return candidate, message.removeprefix(f"{first.group() if first else ''}: ")
+    return f"{own}.name", message

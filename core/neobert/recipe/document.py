@@ -54,9 +54,7 @@ def main(arguments: list[str]) -> None:
     from neobert.registry import default_registry
 
     (path,) = map(Path, arguments)
-    path.write_text(
-        replaced(path.read_text(encoding="utf-8"), document(default_registry())), encoding="utf-8"
-    )
+    path.write_text(replaced(path.read_text(encoding="utf-8"), document(default_registry())), encoding="utf-8")
 
 
 def _kind(kind: Kind, plugins: Iterable[Plugin]) -> Iterator[str]:
@@ -67,9 +65,7 @@ def _kind(kind: Kind, plugins: Iterable[Plugin]) -> Iterator[str]:
         yield _table(kind.served)
     named = plain(defaults_layer()).get(kind.key, {})
     for plugin in plugins:
-        chosen = (
-            " (the default)" if plugin.name in (named if isinstance(named, list) else named.values()) else ""
-        )
+        chosen = " (the default)" if plugin.name in (named if isinstance(named, list) else named.values()) else ""
         yield f'**`name = "{plugin.name}"`**{chosen}: {plugin.summary}'
         if describe_fields(plugin.options_class):
             yield _table(plugin.options_class)

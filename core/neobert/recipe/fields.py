@@ -62,9 +62,7 @@ def toml_value(value: Any) -> Any:
     if isinstance(value, Part):
         return {"name": value.name, **(toml_value(value.served) or {}), **toml_value(value.options)}
     if attrs.has(type(value)):
-        keys = (
-            (key_of(attribute), getattr(value, attribute.name)) for attribute in recipe_fields(type(value))
-        )
+        keys = ((key_of(attribute), getattr(value, attribute.name)) for attribute in recipe_fields(type(value)))
         return {key: toml_value(item) for key, item in keys if item is not None}
     if isinstance(value, Mapping):
         return {key: toml_value(item) for key, item in value.items()}

@@ -42,9 +42,7 @@ class Findings:
         if self.complete:
             self.problems.append(Problem(where or self.recipe, dotted(path), None, message))
 
-    def leftover(
-        self, stacks: dict[str, list[Node]], path: Key, *, certain: bool = True, named: bool = True
-    ) -> None:
+    def leftover(self, stacks: dict[str, list[Node]], path: Key, *, certain: bool = True, named: bool = True) -> None:
         """Keys that nobody took.
 
         Where no plugin was found that could take them (``certain`` is False), these are unknown all the same:

@@ -33,9 +33,7 @@ class MergedPart:
     stacks: Stacks = field(factory=dict)
 
 
-def merge_part(
-    layers: Sequence[Node], served: Collection[str], path: Key, problems: list[Problem]
-) -> MergedPart:
+def merge_part(layers: Sequence[Node], served: Collection[str], path: Key, problems: list[Problem]) -> MergedPart:
     """Naming another plugin drops what lower layers say of the first one's keys, except ``served``."""
     merged = MergedPart()
     for layer in layers:
@@ -74,9 +72,7 @@ def _push(stacks: Stacks, entries: dict[str, Node]) -> None:
         stacks.setdefault(key, []).append(node)
 
 
-def _rename(
-    merged: MergedPart, name: Node, key: Key, served: Collection[str], problems: list[Problem]
-) -> None:
+def _rename(merged: MergedPart, name: Node, key: Key, served: Collection[str], problems: list[Problem]) -> None:
     if isinstance(name.value, Text):
         name = Node(name.value.string(), name.where)
     if not isinstance(name.value, str):

@@ -11,9 +11,7 @@ from __future__ import annotations
 _TRACKER = 'list the tracker, its options beside its name: `trackers = [{ name = "wandb", project = "..." }]`'
 _TUNING = "fine-tuning on GLUE is not part of this tool: load the exported folder in any fine-tuning script"
 _MTEB = "scoring on MTEB is not part of this tool: open the exported folder with sentence-transformers"
-_CLIP = (
-    "query-key clipping is not part of the `muon` optimizer here; `trainer.gradient_clipping` bounds the norm"
-)
+_CLIP = "query-key clipping is not part of the `muon` optimizer here; `trainer.gradient_clipping` bounds the norm"
 _ORTHOGONAL = "always Newton-Schulz; `optimizer.ns_steps` sets its steps"
 _BEST = "every saved step is exported; choose the best by its line in metrics.jsonl"
 _COMPILE = "there is one way to compile, static shapes with inductor: `trainer.torch_compile = true`"

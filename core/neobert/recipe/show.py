@@ -18,8 +18,7 @@ def render_check(recipe: Recipe) -> str:
     """Plain text in aligned columns: every value with its origin, then every part with its distribution."""
     origins = recipe.origins
     values = [
-        (key, "(unset)" if value is None else toml_text(value), origins[key])
-        for key, value in recipe.flat().items()
+        (key, "(unset)" if value is None else toml_text(value), origins[key]) for key, value in recipe.flat().items()
     ]
     parts = [(dotted(path), part.kind, part.name, part.distribution or "-") for path, part in recipe.parts()]
     lines = [

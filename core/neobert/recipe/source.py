@@ -84,9 +84,7 @@ def _read_file(path: Path) -> Node:
     except UnicodeDecodeError as error:
         raise SourceError(where, f"is not UTF-8 text (byte {error.start}), so it is no recipe") from None
     except tomli.TOMLDecodeError as error:
-        raise SourceError(
-            f"{where}:{error.lineno}", f"not valid TOML: {error.msg} (column {error.colno})"
-        ) from None
+        raise SourceError(f"{where}:{error.lineno}", f"not valid TOML: {error.msg} (column {error.colno})") from None
     except RecursionError:
         raise SourceError(where, "not valid TOML: nested too deeply") from None
     return node_tree(tree, {key: f"{where}:{line}" for key, line in key_lines(text).items()})

@@ -56,9 +56,7 @@ class Structurer:
         if plugin is None or self._faults() > before:
             return FAILED
         self.findings.said((*path, "name"), here.where)
-        return Part(
-            kind=kind, name=plugin.name, options=options, served=serving, distribution=plugin.distribution
-        )
+        return Part(kind=kind, name=plugin.name, options=options, served=serving, distribution=plugin.distribution)
 
     def part_list(self, kind: str, layers: Sequence[Node], path: Key) -> Any:
         """A tuple of parts: a layer replaces it whole; an override may change an item by its index."""
@@ -95,9 +93,7 @@ class Structurer:
             self.findings.fault(here, path, said_by(error))
             return FAILED
 
-    def value(
-        self, annotation: Any, layers: Sequence[Node], path: Key, owner: Attribute[Any] | None = None
-    ) -> Any:
+    def value(self, annotation: Any, layers: Sequence[Node], path: Key, owner: Attribute[Any] | None = None) -> Any:
         """A value of any type but a part. ``owner`` is the field whose metadata speaks for it."""
         shape = shape_of(annotation)
         if _unsets(layers[-1], annotation):
@@ -115,9 +111,7 @@ class Structurer:
             return self._table_list(shape.members[0], layers, path, owner)
         return self._plain(annotation, layers[-1], path, owner)
 
-    def _field(
-        self, attribute: Attribute[Any], annotation: Any, given: Sequence[Node], path: Key, here: Node
-    ) -> Any:
+    def _field(self, attribute: Attribute[Any], annotation: Any, given: Sequence[Node], path: Key, here: Node) -> Any:
         kind = part_kind(attribute)
         layers = [*default_layers(attribute), *given]
         required = attribute.default is NOTHING
@@ -132,9 +126,7 @@ class Structurer:
             return FAILED
         return LEFT_OUT
 
-    def _put(
-        self, partial: Any, attribute: Attribute[Any], value: Any, layers: Sequence[Node], path: Key
-    ) -> None:
+    def _put(self, partial: Any, attribute: Attribute[Any], value: Any, layers: Sequence[Node], path: Key) -> None:
         """Sets a field of the unfinished instance that validators look at, converted as in its class."""
         try:
             if value is LEFT_OUT:
@@ -155,9 +147,7 @@ class Structurer:
         if merged.name is None:
             if well_formed:
                 names = ", ".join(registry.names(kind)) or "none"
-                self.findings.missing(
-                    merged.where, (*path, "name"), f"missing: no {kind} is named\navailable: {names}"
-                )
+                self.findings.missing(merged.where, (*path, "name"), f"missing: no {kind} is named\navailable: {names}")
             return None
         plugin = None
         try:
@@ -178,9 +168,7 @@ class Structurer:
         self.findings.said(path, layers[-1].where)
         return _together({key: self.part(kind, stack, (*path, key)) for key, stack in kept.items()}, dict)
 
-    def _table(
-        self, annotation: Any, stacks: Stacks, path: Key, here: Node, owner: Attribute[Any] | None
-    ) -> Any:
+    def _table(self, annotation: Any, stacks: Stacks, path: Key, here: Node, owner: Attribute[Any] | None) -> Any:
         before = self._faults()
         if is_mapping(annotation):
             item_type = (get_args(annotation) or (str, Any))[1]
@@ -194,9 +182,7 @@ class Structurer:
         self.findings.leftover(stacks, path)
         return instance
 
-    def _table_list(
-        self, annotation: Any, layers: Sequence[Node], path: Key, owner: Attribute[Any] | None
-    ) -> Any:
+    def _table_list(self, annotation: Any, layers: Sequence[Node], path: Key, owner: Attribute[Any] | None) -> Any:
         """A list of tables: each of their keys is told on its own."""
         before = self._faults()
         item_type = (get_args(annotation) or (Any,))[0]
@@ -218,9 +204,7 @@ class Structurer:
                     if int(key) < len(items):
                         items[int(key)].append(item)
                     else:
-                        self.findings.fault(
-                            item, (*path, key), f"there is no item {key}: the list has {len(items)}"
-                        )
+                        self.findings.fault(item, (*path, key), f"there is no item {key}: the list has {len(items)}")
             else:
                 self.findings.fault(layer, path, f"expected {expected}")
         return items

@@ -15,12 +15,8 @@ class TrainerOptions:
     """How a run goes: length, batch, precision, when to log, evaluate and save."""
 
     output_dir: str = field(default="runs/neobert", metadata={"help": "the run's folder", "path": True})
-    seed: int = field(
-        default=42, validator=ge(0), metadata={"help": "fixes data order, masks, weights and dropout"}
-    )
-    max_steps: int = field(
-        default=1000, validator=ge(1), metadata={"help": "optimiser updates of the whole run"}
-    )
+    seed: int = field(default=42, validator=ge(0), metadata={"help": "fixes data order, masks, weights and dropout"})
+    max_steps: int = field(default=1000, validator=ge(1), metadata={"help": "optimiser updates of the whole run"})
     per_device_train_batch_size: int = field(
         default=8,
         validator=ge(1),
@@ -97,10 +93,6 @@ class TrainerOptions:
     )
     allow_changes: tuple[str, ...] = field(
         default=(),
-        metadata={
-            "help": "dotted keys or tables whose change on resuming is meant, though it changes the past"
-        },
+        metadata={"help": "dotted keys or tables whose change on resuming is meant, though it changes the past"},
     )
-    export_attn_backend: Part = part(
-        "attn_backend", help="the backend that an export's outputs are compared under"
-    )
+    export_attn_backend: Part = part("attn_backend", help="the backend that an export's outputs are compared under")

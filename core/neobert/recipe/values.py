@@ -106,11 +106,7 @@ def _one_in_words(annotation: Any) -> str:
         return f"a list of {_plural(arguments[0])}" if arguments else "a list"
     if is_mapping(annotation):
         return f"a table of {_plural(arguments[1])}" if arguments else "a table"
-    return (
-        "a table"
-        if attrs.has(annotation)
-        else f"a value of type {getattr(annotation, '__name__', annotation)}"
-    )
+    return "a table" if attrs.has(annotation) else f"a value of type {getattr(annotation, '__name__', annotation)}"
 
 
 def _plural(annotation: Any) -> str:
@@ -193,9 +189,7 @@ def _convert_dict(value: Any, annotation: Any, nonfinite: bool) -> Any:
         try:
             found[key] = convert(item, item_type, nonfinite=nonfinite)
         except MismatchError as error:
-            raise MismatchError(
-                f"expected {in_words(annotation)}; {key} is {toml_text(item)}: {error}"
-            ) from None
+            raise MismatchError(f"expected {in_words(annotation)}; {key} is {toml_text(item)}: {error}") from None
     return found
 
 

@@ -18,9 +18,7 @@ from neobert.recipe.toml_text import toml_item
 if TYPE_CHECKING:
     from neobert.recipe.tree import Recipe
 
-HEADER = (
-    "The effective recipe: every value filled in. It runs again as it is, with another trainer.output_dir."
-)
+HEADER = "The effective recipe: every value filled in. It runs again as it is, with another trainer.output_dir."
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -62,11 +60,7 @@ def _table(value: Any) -> Any:
     if isinstance(value, Part):
         table.add("name", value.name)
         holders = [holder for holder in (value.served, value.options) if holder is not None]
-    fields = {
-        key_of(attribute): (attribute, holder)
-        for holder in holders
-        for attribute in recipe_fields(type(holder))
-    }
+    fields = {key_of(attribute): (attribute, holder) for holder in holders for attribute in recipe_fields(type(holder))}
     values = {key: getattr(holder, attribute.name) for key, (attribute, holder) in fields.items()}
     _add(table, values, {key: attribute for key, (attribute, _) in fields.items()})
     return table

@@ -71,8 +71,7 @@ class _Setting:
         generator = torch.Generator().manual_seed(seed)
         shape = (sum(lengths), HEADS, HEAD_DIM)
         return [
-            torch.randn(shape, generator=generator, dtype=torch.float64).to(self.device, self.dtype)
-            for _ in range(3)
+            torch.randn(shape, generator=generator, dtype=torch.float64).to(self.device, self.dtype) for _ in range(3)
         ]
 
     def run(self, qkv: list[Tensor], lengths: tuple[int, ...], **keywords: Any) -> Tensor:
@@ -238,22 +237,16 @@ def _check_dropout(setting: _Setting) -> None:
         torch.manual_seed(seed)
         draws.append(setting.run(qkv, lengths, dropout_p=0.5))
     require_equal(draws[-1], draws[0], "dropout is a function of torch's generator alone", given=given)
-    require(
-        not torch.equal(draws[0], draws[1]), "dropout_p=0.5 drops, another seed drops others", given=given
-    )
+    require(not torch.equal(draws[0], draws[1]), "dropout_p=0.5 drops, another seed drops others", given=given)
     mean = torch.stack([draw.double() for draw in draws[:-1]]).mean(0)
     spread = float((mean - plain.double()).pow(2).mean().sqrt())
     single = float((draws[0].double() - plain.double()).pow(2).mean().sqrt())
     promise = "dropout scales what it keeps, so that the mean over draws is the output without it"
-    require(
-        spread < 0.3 * single, promise, given=given, found=f"off by {spread:.3g}, one draw by {single:.3g}"
-    )
+    require(spread < 0.3 * single, promise, given=given, found=f"off by {spread:.3g}, one draw by {single:.3g}")
     _check_no_leak(setting, lengths, None, dropout_p=0.5)
 
 
-def _require_refusal(
-    setting: _Setting, qkv: list[Tensor], lengths: tuple[int, ...], keyword: str, value: Any
-) -> None:
+def _require_refusal(setting: _Setting, qkv: list[Tensor], lengths: tuple[int, ...], keyword: str, value: Any) -> None:
     """Asked for what it cannot do, a backend raises: going on without would be silence."""
     try:
         setting.run(qkv, lengths, **{keyword: value})

@@ -85,9 +85,7 @@ def _check_template_is_left_alone(checkpointer: Checkpointer) -> None:
     with tempfile.TemporaryDirectory() as name:
         checkpointer.save(Path(name), saved)
         loaded = checkpointer.load(Path(name), template)
-    require_equal(
-        template["w"], torch.zeros(3), "load leaves the template's tensors alone: it may be refused later"
-    )
+    require_equal(template["w"], torch.zeros(3), "load leaves the template's tensors alone: it may be refused later")
     loaded["w"].add_(1)
     require_equal(saved["w"], torch.ones(3), "what is loaded shares no memory with what was saved")
 
@@ -161,7 +159,5 @@ def _blank(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bytes_of(directory: Path) -> dict[str, bytes]:
     return {
-        path.relative_to(directory).as_posix(): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file()
+        path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()
     }

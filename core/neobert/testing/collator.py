@@ -56,9 +56,7 @@ def _collate_purely(collate: Collator, examples: Examples, seed: int) -> Batch:
     before = pickle.dumps(list(examples))
     states = _global_generators()
     first = collate(examples, np.random.default_rng(seed))
-    require(
-        pickle.dumps(list(examples)) == before, "a collator leaves its examples as they are", given=examples
-    )
+    require(pickle.dumps(list(examples)) == before, "a collator leaves its examples as they are", given=examples)
     promise = "a collator draws from the rng that it is given, and from no generator of the process"
     require(_global_generators() == states, promise)
     second = collate(examples, np.random.default_rng(seed))
@@ -152,9 +150,7 @@ def _check_pickles(options: Any, context: Any, collate: Collator, examples: Exam
         require(False, "a collator's options can be pickled: workers get them so", found=repr(error))
     again: Callable[..., Batch] = build("datacollator", copy, context)
     first, second = (one(examples, np.random.default_rng(3)) for one in (collate, again))
-    _require_same_batch(
-        first, second, "a collator built from pickled options gives the same batch", "rng seed 3"
-    )
+    _require_same_batch(first, second, "a collator built from pickled options gives the same batch", "rng seed 3")
 
 
 def _require_same_batch(first: Batch, second: Batch, promise: str, given: str) -> None:

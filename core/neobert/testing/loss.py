@@ -149,9 +149,7 @@ def _check_splits(setting: _Setting, make_batch: MakeBatch) -> None:
         given = f"{len(sequences)} sequences whole, and {size} at a time"
         count = sum(float(output.count) for output in outputs)
         promise = "the counts of a batch's parts sum to its count"
-        require(
-            count == float(whole.count), promise, given=given, found=f"{count}, whole {float(whole.count)}"
-        )
+        require(count == float(whole.count), promise, given=given, found=f"{count}, whole {float(whole.count)}")
         total = torch.stack([output.total.detach() for output in outputs]).sum()
         promise = "total is a sum: the totals of a batch's parts sum to it"
         require_close(total, whole.total.detach(), promise, given=given, tolerance=_TOLERANCE)
@@ -201,9 +199,7 @@ def _check_head(setting: _Setting) -> None:
     none = loss.logits(encoder, hidden_MC[:0])
     require(tuple(none.shape) == (0, encoder.vocab_size), "no hidden state gives no logits", found=none.shape)
     state = dict(loss.head_state())
-    require(
-        {"weight"} <= state.keys() <= {"weight", "bias"}, "head_state is weight and bias", found=sorted(state)
-    )
+    require({"weight"} <= state.keys() <= {"weight", "bias"}, "head_state is weight and bias", found=sorted(state))
     weight, bias = state["weight"], state.get("bias", torch.zeros(encoder.vocab_size).double())
     shapes = (tuple(weight.shape), tuple(bias.shape))
     wanted = ((encoder.vocab_size, encoder.hidden_size), (encoder.vocab_size,))

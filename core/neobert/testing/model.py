@@ -99,13 +99,9 @@ def _attention_dtypes(options: Any) -> set[str]:
     for attribute in attrs.fields(type(options)):
         if part_kind(attribute) == "attn_backend":
             value = getattr(options, attribute.name)
-            parts = (
-                value.values()
-                if isinstance(value, Mapping)
-                else value
-                if isinstance(value, tuple)
-                else (value,)
-            )
+            if isinstance(value, Mapping):
+                value = tuple(value.values())
+            parts = value if isinstance(value, tuple) else (value,)
             for part in parts:
                 dtypes &= set(getattr(part.options, "capabilities", Capabilities()).dtypes)
     return dtypes
@@ -121,9 +117,7 @@ def _check_attributes(setting: _Setting) -> None:
         ("blocks", nn.ModuleList),
     ):
         value = getattr(encoder, name, None)
-        require(
-            isinstance(value, kind), f"an encoder has `{name}`, of type {kind.__name__}", found=type(value)
-        )
+        require(isinstance(value, kind), f"an encoder has `{name}`, of type {kind.__name__}", found=type(value))
     promise = "vocab_size is the context's, and input_embedding is (vocab_size, hidden_size)"
     found = (encoder.vocab_size, tuple(encoder.input_embedding.weight.shape))
     require(found == (setting.vocab_size, (setting.vocab_size, encoder.hidden_size)), promise, found=found)

@@ -81,9 +81,7 @@ def _check_groups(setting: _Setting) -> None:
     missing = [name for name, p in setting.parameters.items() if held.count(id(p)) != 1]
     require(not missing, "every parameter of context.parameter_groups is in exactly one group", found=missing)
     known = {id(p) for p in setting.parameters.values()}
-    require(
-        set(held) == known, "an optimizer holds no other parameters", found=f"{len(set(held) - known)} others"
-    )
+    require(set(held) == known, "an optimizer holds no other parameters", found=f"{len(set(held) - known)} others")
     wrong = [group for group in optimizer.param_groups if not isinstance(group.get("lr"), float)]
     require(not wrong, "every group has its learning rate, a float, as group['lr']", found=wrong)
     for group in optimizer.param_groups:

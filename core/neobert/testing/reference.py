@@ -19,10 +19,7 @@ def plain_attention(
     pieces = []
     parts = (per_sequence(tensor.double(), lengths) for tensor in (q, k, v))
     for q_LHD, k_LHD, v_LHD in zip(*parts, strict=True):
-        heads = [
-            _one_head(q_LHD[:, head], k_LHD[:, head], v_LHD[:, head], scale, window)
-            for head in range(q.shape[1])
-        ]
+        heads = [_one_head(q_LHD[:, head], k_LHD[:, head], v_LHD[:, head], scale, window) for head in range(q.shape[1])]
         pieces.append(torch.stack(heads, dim=1))
     return torch.cat(pieces)
 

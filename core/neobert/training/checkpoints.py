@@ -75,7 +75,7 @@ def step_directories(parent: Path) -> dict[int, Path]:
 
 def newest_intact(parent: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that its manifest vouches for, and a line for each damaged one that was passed over."""
-    damaged = []
+    damaged: list[str] = []
     for path in step_directories(parent).values():
         found = faults(path)
         if not found:

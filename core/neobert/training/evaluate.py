@@ -51,6 +51,7 @@ def guess_accuracy(parts: Parts, batch: Batch, trainer: TrainerOptions) -> Tenso
         encoder = parts.objective.encoder
         hidden = encoder(batch.input_ids, batch.layout, keep=fields[MASKED_POSITIONS])
         guesses = loss.logits(encoder, hidden).argmax(-1)
-        return (guesses == fields[LABELS]).float().mean()
+        right: Tensor = guesses == fields[LABELS]
+        return right.float().mean()
 
 

@@ -45,8 +45,8 @@ def finish(
             "recipe": directory / "recipe.toml",
         },
         next_commands=(
-            f"python -c \"from transformers import pipeline; print(pipeline('fill-mask', '{export}')"
-            f"('returns the {parts.tokenizer.mask_token} of the list.'))\"",
+            f"python -c \"from transformers import pipeline; "
+            f"print(pipeline('fill-mask', '{export}')('returns the {parts.tokenizer.mask_token} of the list.'))\"",
             f"neobert-run {recipe.path} --trainer.max_steps {2 * position.step} --trainer.output_dir {directory}-longer",
         ),
     )

@@ -43,12 +43,22 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     # Weights, gradients, and the two moments that Adam and its kin hold.
     fixed = sizes.body_parameters * FP32 * 4
     return [
-        ("parameters", f"{sizes.body_parameters:,} without embedding and head, which add "
-         f"{sizes.vocabulary_parameters_per_row:,} a vocabulary entry: the vocabulary is known once the tokenizer is built"),
-        ("tokens a step", f"up to {micro_batch * trainer.gradient_accumulation_steps:,} "
-         f"({trainer.gradient_accumulation_steps} micro-batches of {trainer.per_device_train_batch_size} x {length})"),
-        ("estimated memory", f"{_gigabytes(fixed)} for weights, gradients and optimizer state, {_gigabytes(sizes.saved_bytes)} "
-         "for a micro-batch's activations; embedding, head and its logits come on top"),
+        (
+            "parameters",
+            f"{sizes.body_parameters:,} without embedding and head, which add {sizes.vocabulary_parameters_per_row:,} "
+            "a vocabulary entry: how many entries there are is known once the tokenizer is built",
+        ),
+        (
+            "tokens a step",
+            f"up to {micro_batch * trainer.gradient_accumulation_steps:,} = "
+            f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length} "
+            "(micro-batches x sequences x tokens)",
+        ),
+        (
+            "estimated memory",
+            f"{_gigabytes(fixed)} for weights, gradients and optimizer state, {_gigabytes(sizes.saved_bytes)} "
+            "for a micro-batch's activations; embedding, head and its logits come on top",
+        ),
     ]
 
 
@@ -69,9 +79,10 @@ def _measure(recipe: Recipe, context: BuildContext) -> Sizes:
 
 def _saved_bytes(recipe: Recipe, encoder: Any) -> int:
     """Bytes that autograd keeps of one full micro-batch's forward pass, each storage once, weights left out."""
-    count, length = recipe.trainer.per_device_train_batch_size, recipe.dataset.max_seq_length
+    count = recipe.trainer.per_device_train_batch_size
+    length: int = recipe.dataset.max_seq_length
     if recipe.trainer.gradient_checkpointing:
-        return count * length * encoder.hidden_size * FP32 * (len(encoder.blocks) + 1)
+        return count * length * int(encoder.hidden_size) * FP32 * (len(encoder.blocks) + 1)
     weights = {id(p) for p in encoder.parameters()}
     kept: dict[int, int] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from attrs import evolve
 
 from neobert.data import Cursor
@@ -16,16 +17,14 @@ from neobert.training.state import fill_template
 
 def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Display) -> Position:
     """Compares what can be compared only now (data, schedule, threads), then loads weights and optimizer state."""
-    import torch
-
     progress = resumption.progress
     check_same_data(progress, parts.training_data.fingerprint, parts.tokenizer_fingerprint, recipe)
     old_context = evolve(parts.context, max_steps=resumption.recipe.trainer.max_steps)
     compare_schedules(resumption.recipe.scheduler.build(old_context), parts.schedule, progress.step, recipe)
     if progress.num_threads != torch.get_num_threads():
         display.note(
-            f"the checkpoint was made with {progress.num_threads} threads, this run has {torch.get_num_threads()}: "
-            f"sums are taken in another order, so the bits differ (trainer.num_threads = {progress.num_threads} keeps them)"
+            f"the checkpoint was made with {progress.num_threads} threads, this run has {torch.get_num_threads()}: sums "
+            f"are taken in another order, so the bits differ (trainer.num_threads = {progress.num_threads} keeps them)"
         )
     template = fill_template(parts.objective.state_dict(), progress.optimizer_layout, parts.device)
     parts.state.apply(parts.checkpointer.load(resumption.checkpoint, template))

@@ -59,7 +59,7 @@ def find_checkpoint(recipe: Recipe, run_directory: Path) -> tuple[Path | None, l
     path = parent / str(wanted) if str(wanted).isdecimal() else Path(str(wanted))
     if not path.is_dir():
         steps = ", ".join(str(step) for step in step_directories(parent)) or "none"
-        msg = f"trainer.resume_from_checkpoint = {wanted!r}: there is no folder {path}\ncheckpoints in {parent}: {steps}"
+        msg = f"trainer.resume_from_checkpoint = {wanted!r}: no folder {path}\ncheckpoints in {parent}: {steps}"
         raise UserError(msg)
     damage = faults(path)
     if damage:

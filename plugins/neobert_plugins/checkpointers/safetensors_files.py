@@ -66,9 +66,7 @@ class SafetensorsCheckpointer:
         return {key: filled[key] for key in state}
 
 
-def _read_tensors(
-    path: Path, state: Mapping[str, Any], values: Mapping[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
+def _read_tensors(path: Path, state: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The tensors that are as expected, and a line for each that is not."""
     filled: dict[str, Any] = {}
     problems = []

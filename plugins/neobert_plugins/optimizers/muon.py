@@ -44,9 +44,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self._adamw: torch.optim.AdamW | None = None
         if adamw_groups:
             self._adamw = torch.optim.AdamW(adamw_groups, lr=adamw_lr, betas=betas, eps=eps, fused=fused)
-            adamw_groups = [
-                {**group, "algorithm": "adamw"} for group in _with_names(self._adamw.param_groups)
-            ]
+            adamw_groups = [{**group, "algorithm": "adamw"} for group in _with_names(self._adamw.param_groups)]
         muon_groups = [{**group, "algorithm": "muon"} for group in muon_groups]
         super().__init__([*muon_groups, *adamw_groups], {})
 

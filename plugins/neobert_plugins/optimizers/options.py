@@ -25,9 +25,7 @@ def _betas(help: str) -> Any:
 
 
 def _eps() -> Any:
-    return field(
-        default=1e-8, validator=gt(0.0), metadata={"help": "added to the root of Adam's second moment"}
-    )
+    return field(default=1e-8, validator=gt(0.0), metadata={"help": "added to the root of Adam's second moment"})
 
 
 def _weight_decay(default: float, help: str) -> Any:
@@ -85,9 +83,7 @@ class Muon:
             "`match_rms_adamw` times 0.2 * max(rows, columns)**0.5, for an lr as AdamW would have it"
         },
     )
-    momentum: float = field(
-        default=0.95, validator=_BELOW_ONE, metadata={"help": "decay rate of the momentum"}
-    )
+    momentum: float = field(default=0.95, validator=_BELOW_ONE, metadata={"help": "decay rate of the momentum"})
     nesterov: bool = field(default=True, metadata={"help": "look ahead along the momentum"})
     ns_steps: int = field(
         default=5,

@@ -126,9 +126,7 @@ class WarmupStableDecay(_WarmupAndDecay):
     decay_steps: int | None = field(
         default=None,
         validator=optional(ge(1)),
-        metadata={
-            "help": f"last updates, over which it falls; unset: {_WSD_DECAY_PERCENT:g} percent of max_steps"
-        },
+        metadata={"help": f"last updates, over which it falls; unset: {_WSD_DECAY_PERCENT:g} percent of max_steps"},
     )
 
     def decay(self, max_steps: int) -> int:

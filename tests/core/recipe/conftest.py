@@ -204,9 +204,7 @@ Load = Callable[..., Recipe]
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     source = Source("fakes", "1.0", "fakes")
-    plugins = [
-        Plugin(kind, name, cls, source) for kind, found in PLUGINS.items() for name, cls in found.items()
-    ]
+    plugins = [Plugin(kind, name, cls, source) for kind, found in PLUGINS.items() for name, cls in found.items()]
     return Registry.of(plugins, [Broken(source, "it does not import", "loss", "broken_loss")])
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from neobert.recipe import Recipe, check_device
+from neobert.recipe.checks import _located
 
 Load = Callable[..., Recipe]
 Faults = Callable[..., dict[str, str]]
@@ -16,6 +19,22 @@ def test_a_parts_own_check_is_told_at_the_key_that_it_names(faults: Faults) -> N
     assert faults(PLAIN + "[model]\nhidden_size = 65\n") == {
         "model.hidden_size": "recipe.toml:4: model.hidden_size = 65\n  4 heads do not divide it"
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "key", "message"),
+    [
+        ("num_heads: too many", "model.num_heads", "too many"),
+        ("num_heads = 4 is too many", "model.num_heads", "num_heads = 4 is too many"),
+        ("model: num_heads is too many", "model.num_heads", "num_heads is too many"),
+        ("model.num_heads is too many", "model.num_heads", "model.num_heads is too many"),
+        ("trainer.seed: is odd", "trainer.seed", "is odd"),
+        ("too many heads", "model.name", "too many heads"),
+        ("", "model.name", ""),
+    ],
+)
+def test_where_an_objection_is_told(load: Load, said: str, key: str, message: str) -> None:
+    assert _located(said, ("model",), load(PLAIN).flat()) == (key, message)
 
 
 def test_checks_of_the_core_come_in_one_answer(faults: Faults) -> None:
@@ -33,10 +52,7 @@ def test_checks_of_the_core_come_in_one_answer(faults: Faults) -> None:
 
 
 def test_two_sizes_for_what_is_reserved(faults: Faults, load: Load) -> None:
-    assert (
-        "eval_samples"
-        in faults(PLAIN + "eval_samples = 5\nvalidation_split = 0.1\n")["dataset.validation_split"]
-    )
+    assert "eval_samples" in faults(PLAIN + "eval_samples = 5\nvalidation_split = 0.1\n")["dataset.validation_split"]
     load(PLAIN + 'eval_samples = 5\neval_split = "test"\n')
 
 

@@ -35,9 +35,7 @@ def test_defaults_name_every_kind_but_dataset(load: Load) -> None:
 def test_command_line_over_recipe_over_base_over_plugin(load: Load) -> None:
     far = PLAIN + "[optimizer]\nlr = 0.5\n[trainer]\nseed = 1\nmax_steps = 1\nsave_steps = 1\n"
     base = 'extends = "far.toml"\n[trainer]\nmax_steps = 2\nsave_steps = 2\n'
-    recipe = load(
-        'extends = "base.toml"\n[trainer]\nsave_steps = 3\n', "--trainer.eval_steps=4", base=base, far=far
-    )
+    recipe = load('extends = "base.toml"\n[trainer]\nsave_steps = 3\n', "--trainer.eval_steps=4", base=base, far=far)
     trainer = recipe.trainer
     assert (trainer.seed, trainer.max_steps, trainer.save_steps, trainer.eval_steps) == (1, 2, 3, 4)
     assert recipe.optimizer.lr == 0.5
@@ -87,9 +85,7 @@ def test_there_and_back_drops_too(load: Load) -> None:
 
 
 def test_a_table_without_name_takes_the_lower_layers_name(load: Load) -> None:
-    recipe = load(
-        PLAIN + "[model.attn_backend]\nname = 'flex'\n", "--model.attn_backend", "{block_size = 16}"
-    )
+    recipe = load(PLAIN + "[model.attn_backend]\nname = 'flex'\n", "--model.attn_backend", "{block_size = 16}")
     assert (recipe.model.attn_backend.name, recipe.model.attn_backend.block_size) == ("flex", 16)
 
 
@@ -138,8 +134,6 @@ def test_a_file_can_unset_what_its_base_sets(load: Load) -> None:
 
 def test_unset_of_a_key_that_is_not_optional_or_not_there(faults: Faults) -> None:
     found = faults('unset = ["trainer.max_steps", "trainer.no_such"]\n' + PLAIN)
-    assert found["trainer.max_steps"] == (
-        "recipe.toml:1: trainer.max_steps\n  cannot be unset; expected an int >= 1"
-    )
+    assert found["trainer.max_steps"] == ("recipe.toml:1: trainer.max_steps\n  cannot be unset; expected an int >= 1")
     assert "unknown key" in found["trainer.no_such"]
     assert "list of dotted keys" in faults("unset = 3\n" + PLAIN)["unset"]

@@ -144,9 +144,7 @@ def test_a_whole_table_merges_into_the_same_plugin(load: Load) -> None:
 def test_contradictions_are_reported_and_repetitions_are_not(load: Load, faults: Faults) -> None:
     assert load(EVERYTHING, "--trainer.seed=1", "--trainer.seed", "1").trainer.seed == 1
     found = faults(EVERYTHING, "--trainer.seed=1", "--trainer.seed=2")
-    assert found["trainer.seed"].endswith(
-        "given twice with different values: --trainer.seed 1 and --trainer.seed 2"
-    )
+    assert found["trainer.seed"].endswith("given twice with different values: --trainer.seed 1 and --trainer.seed 2")
     assert "given twice" in faults(EVERYTHING, "--loss=chunked", "--loss.name=masked_lm")["loss.name"]
 
 
@@ -159,9 +157,7 @@ def test_faults_of_form(faults: Faults) -> None:
 
 
 def test_unknown_keys_are_told_the_nearest(faults: Faults) -> None:
-    found = faults(
-        EVERYTHING, "--trainer.max_stpes", "5", "--trianer.seed=1", "--trackers.7.every=1", "--loss.seed=1"
-    )
+    found = faults(EVERYTHING, "--trainer.max_stpes", "5", "--trianer.seed=1", "--trackers.7.every=1", "--loss.seed=1")
     assert found["trainer.max_stpes"] == (
         'command line: trainer.max_stpes = 5\n  unknown key; did you mean "max_steps"?'
     )
@@ -175,15 +171,11 @@ def test_parts_cannot_be_unset(faults: Faults) -> None:
     assert "expected a list of tracker parts" in faults(EVERYTHING, "--trackers=jsonl")["trackers"]
 
 
-@pytest.mark.parametrize(
-    "token", ["--trainer.max_steps", "--a.b=c", *(f"--{table}" for table in TABLES), "--loss=x"]
-)
+@pytest.mark.parametrize("token", ["--trainer.max_steps", "--a.b=c", *(f"--{table}" for table in TABLES), "--loss=x"])
 def test_overrides_are_dotted_or_tables(token: str) -> None:
     assert is_override(token)
 
 
-@pytest.mark.parametrize(
-    "token", ["--check", "--json", "recipe.toml", "-v", "trainer.seed", "--out=a.b", "--extends"]
-)
+@pytest.mark.parametrize("token", ["--check", "--json", "recipe.toml", "-v", "trainer.seed", "--out=a.b", "--extends"])
 def test_other_tokens_are_not(token: str) -> None:
     assert not is_override(token)

@@ -63,9 +63,7 @@ class Writer:
             self.note((*path, *parts[: index + 1]))
             bare = part.replace("-", "").replace("_", "").isalnum() and part.isascii()
             literal = "'" not in part and part.isprintable() and self.random.random() < 0.5
-            self.text += (
-                part if bare and self.random.random() < 0.7 else f"'{part}'" if literal else toml_text(part)
-            )
+            self.text += part if bare and self.random.random() < 0.7 else f"'{part}'" if literal else toml_text(part)
             self.maybe(" ")
 
     def table(self, path: Key, tree: dict[str, Any]) -> None:
@@ -138,9 +136,7 @@ class Writer:
 
 
 def paths_of(value: Any, path: Key = ()) -> set[Key]:
-    children = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    )
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return {path}.union(*(paths_of(item, (*path, key)) for key, item in children))
 
 

@@ -49,9 +49,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 BACKENDS = st.deferred(
     lambda: (
         st.sampled_from(["sdpa", "eager", "flex"])
-        | st.fixed_dictionaries(
-            {"name": st.just("flex"), "mask": WORDS}, optional={"block_size": st.integers(1, 9)}
-        )
+        | st.fixed_dictionaries({"name": st.just("flex"), "mask": WORDS}, optional={"block_size": st.integers(1, 9)})
         | st.fixed_dictionaries(
             {"name": st.just("wrapping")},
             optional={

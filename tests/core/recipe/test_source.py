@@ -26,9 +26,7 @@ def refusal(path: str | Path, registry: Registry) -> str:
     return str(caught.value)
 
 
-def test_files_that_are_no_recipes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry
-) -> None:
+def test_files_that_are_no_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
     monkeypatch.chdir(tmp_path)
     Path("pretrain.toml").write_text(PLAIN)
     Path("broken.toml").write_text("a = 1\nb = = 2\n")
@@ -36,10 +34,7 @@ def test_files_that_are_no_recipes(
     Path("latin.toml").write_bytes(b"a = '\xff'")
     Path("deep.toml").write_text("a = " + "[" * 5000 + "]" * 5000)
     Path("folder.toml").mkdir()
-    assert (
-        refusal("pretrian.toml", registry)
-        == "pretrian.toml\n  there is no such recipe; did you mean pretrain.toml?"
-    )
+    assert refusal("pretrian.toml", registry) == "pretrian.toml\n  there is no such recipe; did you mean pretrain.toml?"
     assert "did you mean pretrain.toml?" in refusal("pretrain", registry)
     assert "no folder nowhere" in refusal("nowhere/x.toml", registry)
     assert refusal("broken.toml", registry).startswith("broken.toml:2\n  not valid TOML: ")
@@ -49,9 +44,7 @@ def test_files_that_are_no_recipes(
     assert "is a folder" in refusal(tmp_path / "folder.toml", registry)
 
 
-def test_a_mark_and_crlf_are_no_faults(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry
-) -> None:
+def test_a_mark_and_crlf_are_no_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
     monkeypatch.chdir(tmp_path)
     Path("windows.toml").write_bytes(b"\xef\xbb\xbf" + PLAIN.replace("\n", "\r\n").encode())
     assert load_recipe("windows.toml", registry=registry).origins["dataset.name"] == "windows.toml:2"

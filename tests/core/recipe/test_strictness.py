@@ -132,9 +132,7 @@ def test_the_sample_of_the_design(faults: Faults) -> None:
 
 
 def test_unusable_and_broken_plugins(faults: Faults) -> None:
-    found = faults(
-        PLAIN + '[model.attn_backend]\nname = "varlen"\nblok_size = 1\n[loss]\nname = "broken_loss"\n'
-    )
+    found = faults(PLAIN + '[model.attn_backend]\nname = "varlen"\nblok_size = 1\n[loss]\nname = "broken_loss"\n')
     assert 'pip install "a-package-that-is-not-there>=2.7"' in found["model.attn_backend.name"]
     assert 'did you mean "block_size"' in found["model.attn_backend.blok_size"]
     assert "it does not import" in found["loss.name"]
@@ -142,18 +140,13 @@ def test_unusable_and_broken_plugins(faults: Faults) -> None:
 
 def test_misplaced_keys_are_told_where_they_belong(faults: Faults) -> None:
     found = faults(
-        "lr = 1\n"
-        + PLAIN
-        + "mlm_probability = 0.1\n[trainer]\nblock_size = 1\n[model.attn_backend]\nblock_size = 2\n"
+        "lr = 1\n" + PLAIN + "mlm_probability = 0.1\n[trainer]\nblock_size = 1\n[model.attn_backend]\nblock_size = 2\n"
         "[loss]\nmax_steps = 3\n[attn_backend]\nname = 'sdpa'\n"
     )
     assert "there is such a key elsewhere: optimizer.lr" in found["lr"]
     assert "there is such a key elsewhere: datacollator.mlm_probability" in found["dataset.mlm_probability"]
     assert "there is such a key elsewhere: trainer.max_steps" in found["loss.max_steps"]
-    assert (
-        'attn_backend "sdpa" does not take it; these do: flex, varlen'
-        in found["model.attn_backend.block_size"]
-    )
+    assert 'attn_backend "sdpa" does not take it; these do: flex, varlen' in found["model.attn_backend.block_size"]
     assert "model.attn_backend" in found["attn_backend"]
     assert "unknown key" in found["trainer.block_size"]
 

@@ -47,9 +47,7 @@ def halves_the_gradient_of_k(q, k, v, layout, **keywords):
 
 
 def leaks_gradient_only(q, k, v, layout, **keywords):
-    return plain(q, k, v - v.detach(), layout, **keywords, spill=1e-3) + plain(
-        q, k, v.detach(), layout, **keywords
-    )
+    return plain(q, k, v - v.detach(), layout, **keywords, spill=1e-3) + plain(q, k, v.detach(), layout, **keywords)
 
 
 def leaks_in_dropout(q, k, v, layout, *, dropout_p=0.0, **keywords):

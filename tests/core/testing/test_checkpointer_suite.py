@@ -94,9 +94,7 @@ class TakesExtraKeys(Plain):
 
 class Broadcasts(Plain):
     def check(self, template, tensors, values):
-        known = {
-            k: v.expand(template[k].shape) for k, v in tensors.items() if torch.is_tensor(template.get(k))
-        }
+        known = {k: v.expand(template[k].shape) for k, v in tensors.items() if torch.is_tensor(template.get(k))}
         super().check(template, {**tensors, **known}, values)
 
 

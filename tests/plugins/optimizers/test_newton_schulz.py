@@ -26,9 +26,7 @@ def matrices(seed: int = 0) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 2e-5), (torch.bfloat16, 0.06)]
-)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-8), (torch.float32, 2e-5), (torch.bfloat16, 0.06)])
 def test_every_way_computes_the_polynomial_of_the_singular_values(steps, dtype, tolerance):
     given = [matrix.to(torch.promote_types(matrix.dtype, dtype)) for matrix in matrices()]
     for matrix, result in zip(given, orthogonalize(given, steps, dtype), strict=True):

@@ -115,9 +115,7 @@ def test_adamw_is_fused_and_keeps_the_cores_groups_and_names():
 def muon_pair(options: Muon, roles=tuple(SHAPES), dtype=torch.float32):
     """Our muon, and torch's Muon and AdamW side by side, on equal weights."""
     ours, theirs = make_groups(roles, dtype), make_groups(roles, dtype)
-    split = {
-        is_matrix: [g for g in theirs if (g.role == "matrix") == is_matrix] for is_matrix in (True, False)
-    }
+    split = {is_matrix: [g for g in theirs if (g.role == "matrix") == is_matrix] for is_matrix in (True, False)}
 
     def torch_groups(chosen):
         return [

@@ -165,9 +165,7 @@ percents = st.none() | st.floats(0, 100)
     decay_percent=percents,
     final=st.floats(0, 1),
 )
-def test_rises_then_falls_within_its_bounds_and_is_pure(
-    kind, max_steps, warmup_percent, decay_percent, final
-):
+def test_rises_then_falls_within_its_bounds_and_is_pure(kind, max_steps, warmup_percent, decay_percent, final):
     options = kind(warmup_percent=warmup_percent, decay_percent=decay_percent, final_lr_ratio=final)
     schedule = build(options, max_steps)
     factors = [schedule(step) for step in range(max_steps + 5)]

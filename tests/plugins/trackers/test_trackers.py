@@ -66,9 +66,7 @@ def test_jsonl_refuses_a_metric_called_step(context):
         Jsonl().build(context).log({"step": 1.0}, 1)
 
 
-@pytest.mark.skipif(
-    not importlib.util.find_spec("tensorboard"), reason="the extra `tensorboard` is not installed"
-)
+@pytest.mark.skipif(not importlib.util.find_spec("tensorboard"), reason="the extra `tensorboard` is not installed")
 def test_tensorboard_writes_events_that_tensorboard_reads(context):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -95,9 +93,7 @@ def test_wandb_gets_project_name_mode_and_folder(context, monkeypatch):
     from types import SimpleNamespace
 
     seen, logged, finished = [], [], []
-    run = SimpleNamespace(
-        log=lambda values, step: logged.append((values, step)), finish=lambda: finished.append(1)
-    )
+    run = SimpleNamespace(log=lambda values, step: logged.append((values, step)), finish=lambda: finished.append(1))
     module = SimpleNamespace(init=lambda **options: seen.append(options) or run)
     monkeypatch.setitem(sys.modules, "wandb", module)
     tracker = Wandb(mode="offline", project="p", entity="e").build(context)

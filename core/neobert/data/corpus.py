@@ -1,0 +1,118 @@
+"""What is trained on, as documents that are all there or as a stream: counted, and handed to the planner."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from attrs import field, frozen
+
+from neobert.data.plan import OrderedSource, Source
+from neobert.data.sequences import Cut, Pieces
+from neobert.data.stream import StreamSource, TokenStream
+from neobert.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from neobert.data.cursor import Cursor
+    from neobert.data.documents import Documents
+
+
+class Corpus(Protocol):
+    """What `TrainingData` asks of its data."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def documents(self) -> Documents | None:
+        """For workers to look up tokens in; None where tokens come with each request."""
+        ...
+
+    @property
+    def cut(self) -> Cut:
+        """What is known of the sequences: of all, or of a stream's first window."""
+        ...
+
+    def source(self, window: int, seed: int) -> Source:
+        """A new source of windows."""
+        ...
+
+    def fits(self, cursor: Cursor) -> bool:
+        """Whether the cursor can be of this data."""
+        ...
+
+    def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
+        """(vocab_size,) how often each id stands in the documents, or in a stream's first window."""
+        ...
+
+
+@frozen(eq=False)
+class StoredCorpus:
+    """Documents that are all there."""
+
+    documents: Documents
+    body: int
+    overflow: Any
+    cut: Cut = field(init=False)
+
+    @cut.default
+    def _cut(self) -> Cut:
+        cut = Cut(self.documents.lengths, self.body, self.overflow)
+        if not len(cut):
+            msg = f"no document to train on: of {len(self.documents)}, every one is empty or dropped as too long"
+            raise UserError(msg)
+        return cut
+
+    @property
+    def fingerprint(self) -> str:
+        return self.documents.fingerprint
+
+    def source(self, window: int, seed: int) -> Source:
+        return OrderedSource(self.cut, window, seed)
+
+    def fits(self, cursor: Cursor) -> bool:
+        carried = Pieces.from_tuples(cursor.carry)
+        return not len(carried) or bool(
+            carried.document.max() < len(self.documents)
+            and (carried.start < carried.stop).all()
+            and (carried.stop <= self.cut.lengths[carried.document]).all()
+            and (carried.lengths <= self.body).all()
+        )
+
+    def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
+        counts = np.zeros(vocab_size, dtype=np.int64)
+        for document, length in enumerate(self.documents.lengths.tolist()):
+            counts += np.bincount(self.documents.ids(document, 0, length), minlength=vocab_size)
+        return counts
+
+
+@frozen(eq=False)
+class StreamCorpus:
+    """Documents that come one after another."""
+
+    stream: TokenStream
+    body: int
+    overflow: Any
+    documents: None = field(default=None, init=False)
+    cut: Cut = field(init=False)
+
+    @cut.default
+    def _cut(self) -> Cut:
+        return Cut(self.stream.first.lengths, self.body, self.overflow)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.stream.fingerprint
+
+    def source(self, window: int, seed: int) -> Source:
+        return StreamSource(self.stream, self.body, self.overflow, seed)
+
+    def fits(self, cursor: Cursor) -> bool:
+        return all(start < stop and stop - start <= self.body for _, start, stop in cursor.carry)
+
+    def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
+        first = self.stream.first
+        rows = [first.row(number) for number in range(len(first.lengths))]
+        return np.bincount(np.concatenate(rows), minlength=vocab_size)

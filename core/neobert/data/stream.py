@@ -1,0 +1,179 @@
+"""Streams: rows that come one after another, in windows that can be read again from the stream's start.
+
+A window is ``packing_window`` rows in the stream's own order, tokenized and shuffled as a whole. Every rank reads the
+whole stream and takes its own micro-batches, so the order is the same for every world size. A resumed run reads the
+stream again up to its window: exact, and as slow as the source is at skipping rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+
+from neobert.data.order import permute
+from neobert.data.pretokenized import agreed, carries, check_vocabulary
+from neobert.data.sequences import Cut, Pieces, SpecialTokens
+from neobert.data.tokenization import ROWS_A_BATCH, encode_texts, plain_backend
+from neobert.errors import UserError
+from neobert.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_Int64s = "NDArray[np.int64]"
+
+
+@frozen(eq=False)
+class Window:
+    """Rows of a stream as token ids, without special tokens."""
+
+    first: int
+    """Row number of the first."""
+    ids: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    lengths: NDArray[np.int32]
+    more: bool
+    """Whether the stream has rows after these."""
+
+    def row(self, number: int) -> NDArray[np.int64]:
+        """The tokens of a row, by its number in the stream."""
+        end = int(self.ends[number - self.first])
+        return self.ids[end - int(self.lengths[number - self.first]) : end]
+
+
+class TokenStream:
+    """A ``datasets.IterableDataset`` of ``text`` or ``input_ids``, read in windows of rows."""
+
+    def __init__(self, rows: Any, tokenizer: Any, window: int, *, label: str = "train") -> None:
+        from tokenizers import Tokenizer
+
+        self.label = label
+        self.window = window
+        self._rows = rows
+        self._serialised = plain_backend(tokenizer)
+        self._backend = Tokenizer.from_str(self._serialised)
+        self._vocabulary = max(tokenizer.get_vocab().values()) + 1
+        self._special = SpecialTokens.of(tokenizer)
+        self._reader: Iterator[dict[str, Any]] = iter(())
+        self._position = -1
+        self._waiting: list[Any] = []
+        self.first = self.read(0)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the first window's tokens: all that is known of a stream before it is read."""
+        digest = hashlib.blake2b(self._serialised.encode(), digest_size=16)
+        digest.update(self.first.lengths.tobytes())
+        digest.update(self.first.ids.tobytes())
+        return digest.hexdigest()
+
+    def read(self, number: int) -> Window:
+        """Window ``number``; reading on from the one before costs no more than its rows."""
+        first = number * self.window
+        if first != self._position:
+            self._reader = self._rows.skip(first).iter(batch_size=ROWS_A_BATCH)
+            self._position, self._waiting = first, []
+        while len(self._waiting) <= self.window and (batch := self._next(first + len(self._waiting))) is not None:
+            self._waiting += batch
+        taken, self._waiting = self._waiting[: self.window], self._waiting[self.window :]
+        self._position += len(taken)
+        return self._window(first, taken, bool(self._waiting))
+
+    def _next(self, row: int) -> list[Any] | None:
+        try:
+            batch = next(self._reader, None)
+        except Exception as error:
+            msg = f"the stream {self.label} failed after row {row}: {type(error).__name__}: {error}"
+            raise UserError(msg) from error
+        return None if batch is None else list(next(iter(batch.values())))
+
+    def _window(self, first: int, rows: list[Any], more: bool) -> Window:
+        if rows and not (rows[0] is None or isinstance(rows[0], str)):
+            return self._tokenized(first, rows, more)
+        parts = [
+            encode_texts(self._backend, rows[start : start + ROWS_A_BATCH])
+            for start in range(0, len(rows), ROWS_A_BATCH)
+        ]
+        ids = np.concatenate([part for part, _ in parts] or [np.empty(0, dtype=np.int64)])
+        lengths = np.concatenate([part for _, part in parts] or [np.empty(0, dtype=np.int64)])
+        return Window(first, ids, np.cumsum(lengths), lengths.astype(np.int32), more)
+
+    def _tokenized(self, first: int, rows: list[Any], more: bool) -> Window:
+        rows = [row or [] for row in rows]
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        ids = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=int(lengths.sum()))
+        bounds = np.concatenate(([0], np.cumsum(lengths)))
+        check_vocabulary(ids, bounds, self._vocabulary, first, self.label)
+        carrying = carries(ids, bounds, self._special)
+        around = agreed(carrying, lengths, self._special, f"{self.label} from row {first} on")
+        bare = np.maximum(lengths - around.count, 0)
+        return Window(first, ids, bounds[1:] - np.minimum(len(around.suffix), lengths), bare.astype(np.int32), more)
+
+
+class StreamSource:
+    """A planner's windows out of a stream; the one after is read in the background."""
+
+    def __init__(self, stream: TokenStream, body: int, overflow: Any, seed: int) -> None:
+        self._stream = stream
+        self._body = body
+        self._overflow = overflow
+        self._seed = seed
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="neobert-stream")
+        self._ahead: tuple[int, Future[Window]] | None = None
+        self._kept: dict[int, NDArray[np.int64]] = {}
+        """Rows that sequences of the current plan are from."""
+        self._last: tuple[int, Window] | None = None
+
+    def begin(self, carry: Pieces) -> None:
+        """Keeps only the rows of what is carried on; those of a resumed run are read again."""
+        rows = set(carry.document.tolist())
+        kept = {row: self._kept[row].copy() for row in rows if row in self._kept}
+        for number in sorted({row // self._stream.window for row in rows - set(kept)}):
+            window = self._read(number)
+            first, last = window.first, window.first + len(window.lengths)
+            kept |= {row: window.row(row).copy() for row in rows if first <= row < last}
+        self._kept = kept
+
+    def has(self, epoch: int, window: int) -> bool:
+        """Known from the window before, which is read again where it has not been."""
+        return window == 0 or (self._read(window - 1).more)
+
+    def window(self, epoch: int, window: int) -> Pieces:
+        """The sequences of the stream's rows, shuffled among themselves."""
+        found = self._read(window)
+        self._read_ahead(window + 1 if found.more else 0)
+        rows = range(found.first, found.first + len(found.lengths))
+        self._kept |= {row: found.row(row) for row in rows}
+        cut = Cut(found.lengths, self._body, self._overflow)
+        order = permute(np.arange(len(cut)), len(cut), derive_seed(self._seed, "stream", epoch, window))
+        pieces = cut.pieces(order)
+        return Pieces(pieces.document + found.first, pieces.start, pieces.stop)
+
+    def ids(self, pieces: Pieces) -> tuple[NDArray[np.int64], ...]:
+        """The tokens of sequences of the current plan."""
+        return tuple(self._kept[row][start:stop] for row, start, stop in pieces.to_tuples())
+
+    def close(self) -> None:
+        """Ends the background thread."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, number: int) -> Window:
+        if self._last is not None and self._last[0] == number:
+            return self._last[1]
+        ahead, self._ahead = self._ahead, None
+        read = ahead[1].result() if ahead is not None else None
+        if ahead is None or ahead[0] != number or read is None:
+            read = self._pool.submit(self._stream.read, number).result()
+        self._last = (number, read)
+        return read
+
+    def _read_ahead(self, number: int) -> None:
+        if self._ahead is None:
+            self._ahead = (number, self._pool.submit(self._stream.read, number))
