@@ -128,6 +128,6 @@ def _type_of(attribute: attrs.Attribute[Any], annotation: Any) -> str:
 
 
 def _toml(value: Any) -> str:
-    from neobert.recipe.toml_text import toml_text
+    from neobert.toml_text import toml_text
 
     return toml_text(value)

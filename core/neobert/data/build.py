@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from neobert.data.collate import CollatorRecipe
+from neobert.data.corpus import StoredCorpus, StreamCorpus
 from neobert.data.evaluation import EvaluationData
 from neobert.data.pretokenized import pretokenized
-from neobert.data.sequences import SpecialTokens
+from neobert.data.sequences import SpecialTokens, body_length
+from neobert.data.splits import is_stream
+from neobert.data.stream import TokenStream
 from neobert.data.tokenization import tokenize
 from neobert.data.training_data import StepOptions, TrainingData
 
@@ -15,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from neobert.context import BuildContext
+    from neobert.data.corpus import Corpus
     from neobert.data.documents import Documents
     from neobert.parts import Part
+    from neobert.served import CollatorKeys, DatasetKeys
 
 
 def build_data(
@@ -31,6 +36,7 @@ def build_data(
         "dataset_keys": keys,
         "collator_keys": recipe.datacollator.served,
     }
+    collating.collator()  # what is wrong with it is said now
     pin_memory = keys.pin_memory if keys.pin_memory is not None else context.device.type == "cuda"
     options = StepOptions(
         per_device_train_batch_size=trainer.per_device_train_batch_size,
@@ -42,7 +48,7 @@ def build_data(
         pin_memory=pin_memory,
     )
     training = TrainingData(
-        documents=documents_of(splits["train"], tokenizer, num_proc=keys.num_proc, label="train"),
+        corpus=corpus_of(splits["train"], tokenizer, keys, recipe.datacollator.served),
         options=options,
         pad_token_id=tokenizer.pad_token_id,
         **shared,
@@ -59,6 +65,15 @@ def build_data(
         **shared,
     )
     return training, evaluation
+
+
+def corpus_of(rows: Any, tokenizer: Any, keys: DatasetKeys, collator_keys: CollatorKeys) -> Corpus:
+    """Rows to train on, a ``datasets.Dataset`` or an ``IterableDataset``, ready to be planned over."""
+    body = body_length(keys.max_seq_length, SpecialTokens.of(tokenizer))
+    overflow, window = collator_keys.overflow, collator_keys.packing_window
+    if is_stream(rows):
+        return StreamCorpus(TokenStream(rows, tokenizer, window), body, overflow)
+    return StoredCorpus(documents_of(rows, tokenizer, num_proc=keys.num_proc), body, overflow, window)
 
 
 def documents_of(rows: Any, tokenizer: Any, *, num_proc: int | None = None, label: str = "train") -> Documents:

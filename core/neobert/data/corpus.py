@@ -35,7 +35,7 @@ class Corpus(Protocol):
         """What is known of the sequences: of all, or of a stream's first window."""
         ...
 
-    def source(self, window: int, seed: int) -> Source:
+    def source(self, seed: int) -> Source:
         """A new source of windows."""
         ...
 
@@ -55,6 +55,8 @@ class StoredCorpus:
     documents: Documents
     body: int
     overflow: Any
+    window: int
+    """Sequences a window."""
     cut: Cut = field(init=False)
 
     @cut.default
@@ -69,11 +71,13 @@ class StoredCorpus:
     def fingerprint(self) -> str:
         return self.documents.fingerprint
 
-    def source(self, window: int, seed: int) -> Source:
-        return OrderedSource(self.cut, window, seed)
+    def source(self, seed: int) -> Source:
+        return OrderedSource(self.cut, self.window, seed)
 
     def fits(self, cursor: Cursor) -> bool:
         carried = Pieces.from_tuples(cursor.carry)
+        if cursor.window * self.window >= len(self.cut):
+            return False
         return not len(carried) or bool(
             carried.document.max() < len(self.documents)
             and (carried.start < carried.stop).all()
@@ -106,7 +110,7 @@ class StreamCorpus:
     def fingerprint(self) -> str:
         return self.stream.fingerprint
 
-    def source(self, window: int, seed: int) -> Source:
+    def source(self, seed: int) -> Source:
         return StreamSource(self.stream, self.body, self.overflow, seed)
 
     def fits(self, cursor: Cursor) -> bool:

@@ -28,12 +28,24 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Where a planner gets its windows."""
 
+    def begin(self, carry: Pieces) -> None:
+        """A plan begins, with these sequences carried over; what else was asked for before is done with."""
+        ...
+
     def has(self, epoch: int, window: int) -> bool:
         """Whether this epoch has such a window. The window before has been asked for."""
         ...
 
     def window(self, epoch: int, window: int) -> Pieces:
         """The sequences of a window of this epoch, shuffled."""
+        ...
+
+    def ids(self, pieces: Pieces) -> tuple[NDArray[np.int64], ...] | None:
+        """The tokens of these sequences of the current plan; None where documents hold them."""
+        ...
+
+    def close(self) -> None:
+        """No more will be asked for."""
         ...
 
 
@@ -46,6 +58,9 @@ class OrderedSource:
     """Sequences a window."""
     seed: int
 
+    def begin(self, carry: Pieces) -> None:
+        """Nothing to prepare."""
+
     def has(self, epoch: int, window: int) -> bool:
         """Every epoch has as many windows as the sequences need."""
         return window * self.size < len(self.cut)
@@ -56,6 +71,12 @@ class OrderedSource:
         first = window * self.size
         places = np.arange(first, min(first + self.size, total), dtype=np.int64)
         return self.cut.pieces(shuffled(places, total, self.seed, epoch))
+
+    def ids(self, pieces: Pieces) -> None:
+        """The documents hold them."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @frozen
@@ -82,9 +103,19 @@ class Shape:
 class WindowPlan:
     """The micro-batches from one or more windows, in the order they are trained on."""
 
-    micro_batches: tuple[Pieces, ...]
+    pieces: Pieces
+    """Of all micro-batches, end to end."""
+    bounds: tuple[int, ...]
+    """Where micro-batch i lies: ``bounds[i]:bounds[i + 1]``."""
     after: Cursor
     """The cursor once all are done."""
+
+    def __len__(self) -> int:
+        """Micro-batches."""
+        return len(self.bounds) - 1
+
+    def __getitem__(self, position: int) -> Pieces:
+        return self.pieces[self.bounds[position] : self.bounds[position + 1]]
 
 
 @frozen(eq=False)
@@ -99,12 +130,9 @@ class Planner:
         """Every micro-batch from here on, without end, each with the cursor after it."""
         while True:
             plan = self.plan(cursor)
-            last = len(plan.micro_batches) - 1
-            for position in range(cursor.position, last + 1):
-                after = (
-                    plan.after if position == last else Cursor(cursor.epoch, cursor.window, position + 1, cursor.carry)
-                )
-                yield plan.micro_batches[position], after
+            for position in range(cursor.position, len(plan)):
+                done = Cursor(cursor.epoch, cursor.window, position + 1, cursor.carry)
+                yield plan[position], plan.after if position + 1 == len(plan) else done
             cursor = plan.after
 
     def plan(self, cursor: Cursor) -> WindowPlan:
@@ -115,15 +143,16 @@ class Planner:
         batch_of = self._turns(packing, cursor)
         placed = np.flatnonzero(batch_of != LEFT)
         in_turn = pool[placed[np.argsort(batch_of[placed], kind="stable")]]
-        ends = np.cumsum(np.bincount(batch_of[placed], minlength=packing.batches)).tolist()
-        starts = [0, *ends[:-1]]
-        micro_batches = tuple(in_turn[start:end] for start, end in zip(starts, ends, strict=True) if end)
+        counts = np.bincount(batch_of[placed], minlength=packing.batches)
+        bounds = (0, *np.cumsum(counts).tolist())
         carry = pool[batch_of == LEFT].to_tuples()
-        return WindowPlan(micro_batches, Cursor(epoch, window, 0, carry))
+        return WindowPlan(in_turn, bounds, Cursor(epoch, window, 0, carry))
 
     def _gather(self, cursor: Cursor) -> tuple[Pieces, int, int]:
         """Carried sequences and windows until a micro-batch can be filled, and the window that comes next."""
-        parts = [Pieces.from_tuples(cursor.carry)] if cursor.carry else []
+        carried = Pieces.from_tuples(cursor.carry)
+        self.source.begin(carried)
+        parts = [carried] if cursor.carry else []
         filled = sum(self._filling(part) for part in parts)
         epoch, window = cursor.epoch, cursor.window
         wanted = self.shape.sequences

@@ -49,7 +49,7 @@ class Window:
 
 
 class TokenStream:
-    """A ``datasets.IterableDataset`` of ``text`` or ``input_ids``, read in windows of rows."""
+    """A ``datasets.IterableDataset`` of ``text`` or ``input_ids``, in windows of rows. Raises UserError when empty."""
 
     def __init__(self, rows: Any, tokenizer: Any, window: int, *, label: str = "train") -> None:
         from tokenizers import Tokenizer
@@ -61,10 +61,10 @@ class TokenStream:
         self._backend = Tokenizer.from_str(self._serialised)
         self._vocabulary = max(tokenizer.get_vocab().values()) + 1
         self._special = SpecialTokens.of(tokenizer)
-        self._reader: Iterator[dict[str, Any]] = iter(())
-        self._position = -1
-        self._waiting: list[Any] = []
-        self.first = self.read(0)
+        self.first = StreamReader(self).read(0)
+        if not len(self.first.lengths):
+            msg = f"the stream {label} has no row"
+            raise UserError(msg)
 
     @property
     def fingerprint(self) -> str:
@@ -74,27 +74,20 @@ class TokenStream:
         digest.update(self.first.ids.tobytes())
         return digest.hexdigest()
 
-    def read(self, number: int) -> Window:
-        """Window ``number``; reading on from the one before costs no more than its rows."""
-        first = number * self.window
-        if first != self._position:
-            self._reader = self._rows.skip(first).iter(batch_size=ROWS_A_BATCH)
-            self._position, self._waiting = first, []
-        while len(self._waiting) <= self.window and (batch := self._next(first + len(self._waiting))) is not None:
-            self._waiting += batch
-        taken, self._waiting = self._waiting[: self.window], self._waiting[self.window :]
-        self._position += len(taken)
-        return self._window(first, taken, bool(self._waiting))
-
-    def _next(self, row: int) -> list[Any] | None:
+    def batches(self, first: int) -> Iterator[list[Any]]:
+        """The rows from ``first`` on, in batches."""
+        rows = first
         try:
-            batch = next(self._reader, None)
+            for batch in self._rows.skip(first).iter(batch_size=ROWS_A_BATCH):
+                (column,) = batch.values()
+                yield list(column)
+                rows += len(column)
         except Exception as error:
-            msg = f"the stream {self.label} failed after row {row}: {type(error).__name__}: {error}"
+            msg = f"the stream {self.label} failed after row {rows}: {type(error).__name__}: {error}"
             raise UserError(msg) from error
-        return None if batch is None else list(next(iter(batch.values())))
 
-    def _window(self, first: int, rows: list[Any], more: bool) -> Window:
+    def tokenize(self, first: int, rows: list[Any], more: bool) -> Window:
+        """These rows, of which the first has number ``first``, as token ids."""
         if rows and not (rows[0] is None or isinstance(rows[0], str)):
             return self._tokenized(first, rows, more)
         parts = [
@@ -117,11 +110,34 @@ class TokenStream:
         return Window(first, ids, bounds[1:] - np.minimum(len(around.suffix), lengths), bare.astype(np.int32), more)
 
 
+class StreamReader:
+    """Reads a stream's windows; one after another costs no more than their rows."""
+
+    def __init__(self, stream: TokenStream) -> None:
+        self._stream = stream
+        self._batches: Iterator[list[Any]] = iter(())
+        self._position = -1
+        self._waiting: list[Any] = []
+
+    def read(self, number: int) -> Window:
+        """Window ``number``, and whether more follow."""
+        size = self._stream.window
+        first = number * size
+        if first != self._position:
+            self._batches, self._position, self._waiting = self._stream.batches(first), first, []
+        while len(self._waiting) <= size and (batch := next(self._batches, None)) is not None:
+            self._waiting += batch
+        taken, self._waiting = self._waiting[:size], self._waiting[size:]
+        self._position += len(taken)
+        return self._stream.tokenize(first, taken, bool(self._waiting))
+
+
 class StreamSource:
     """A planner's windows out of a stream; the one after is read in the background."""
 
     def __init__(self, stream: TokenStream, body: int, overflow: Any, seed: int) -> None:
-        self._stream = stream
+        self._window = stream.window
+        self._reader = StreamReader(stream)
         self._body = body
         self._overflow = overflow
         self._seed = seed
@@ -135,7 +151,7 @@ class StreamSource:
         """Keeps only the rows of what is carried on; those of a resumed run are read again."""
         rows = set(carry.document.tolist())
         kept = {row: self._kept[row].copy() for row in rows if row in self._kept}
-        for number in sorted({row // self._stream.window for row in rows - set(kept)}):
+        for number in sorted({row // self._window for row in rows - set(kept)}):
             window = self._read(number)
             first, last = window.first, window.first + len(window.lengths)
             kept |= {row: window.row(row).copy() for row in rows if first <= row < last}
@@ -143,11 +159,16 @@ class StreamSource:
 
     def has(self, epoch: int, window: int) -> bool:
         """Known from the window before, which is read again where it has not been."""
-        return window == 0 or (self._read(window - 1).more)
+        return window == 0 or self._read(window - 1).more
 
     def window(self, epoch: int, window: int) -> Pieces:
         """The sequences of the stream's rows, shuffled among themselves."""
         found = self._read(window)
+        if not len(found.lengths):
+            msg = (
+                f"the stream ended before row {found.first}, which it had when the run was there: it is another stream"
+            )
+            raise UserError(msg)
         self._read_ahead(window + 1 if found.more else 0)
         rows = range(found.first, found.first + len(found.lengths))
         self._kept |= {row: found.row(row) for row in rows}
@@ -170,10 +191,10 @@ class StreamSource:
         ahead, self._ahead = self._ahead, None
         read = ahead[1].result() if ahead is not None else None
         if ahead is None or ahead[0] != number or read is None:
-            read = self._pool.submit(self._stream.read, number).result()
+            read = self._pool.submit(self._reader.read, number).result()
         self._last = (number, read)
         return read
 
     def _read_ahead(self, number: int) -> None:
         if self._ahead is None:
-            self._ahead = (number, self._pool.submit(self._stream.read, number))
+            self._ahead = (number, self._pool.submit(self._reader.read, number))

@@ -79,7 +79,7 @@ def _with_token_ids(config: Mapping[str, Any], tokenizer: Any) -> dict[str, Any]
 
 def _head_of(encoder: Any, loss: Any, name: str) -> tuple[Head | None, list[str]]:
     if not (hasattr(loss, "logits") and hasattr(loss, "head_state")):
-        return None, [f"loss {name!r} has no vocabulary head: the encoder alone is exported"]
+        return None, [f"loss {name!r} has no vocabulary head: guesses are left out, and the encoder alone is exported"]
     head: Head = loss.head_state()
     if not _is_linear(encoder, loss, head):
         return None, [f"the logits of loss {name!r} are not those of a linear head: the encoder alone is exported"]

@@ -9,7 +9,7 @@ from neobert.capabilities import Capabilities
 from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
-from neobert.recipe.toml_text import toml_text
+from neobert.toml_text import toml_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from neobert.recipe.toml_text import toml_text
+from neobert.toml_text import toml_text
 
 if TYPE_CHECKING:
     from neobert.recipe.tree import Recipe

@@ -14,7 +14,7 @@ from neobert.errors import UserError
 from neobert.kinds import KINDS, Kind
 from neobert.recipe.nodes import plain
 from neobert.recipe.source import defaults_layer
-from neobert.recipe.toml_text import toml_text
+from neobert.toml_text import toml_text
 from neobert.recipe.trainer import TrainerOptions
 
 if TYPE_CHECKING:

@@ -93,6 +93,6 @@ def _part_text(part: str | int) -> str:
     text = str(part)
     if _BARE.fullmatch(text):
         return text
-    from neobert.recipe.toml_text import toml_text
+    from neobert.toml_text import toml_text
 
     return toml_text(text)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from neobert.recipe.nodes import dotted
 from neobert.recipe.source import shown
-from neobert.recipe.toml_text import toml_text
+from neobert.toml_text import toml_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,7 +10,7 @@ import tomli
 from neobert.errors import Problem
 from neobert.recipe.nodes import DEFAULT, UNSET, Node, at, node_tree, plain
 from neobert.recipe.positions import key_lines, split_key
-from neobert.recipe.toml_text import toml_text
+from neobert.toml_text import toml_text
 
 DEFAULTS = Path(__file__).with_name("defaults.toml")
 

@@ -11,7 +11,7 @@ from attrs import frozen
 from neobert.errors import Problem
 from neobert.recipe.moved import MOVED
 from neobert.recipe.nodes import UNSET, Key, Node, Text, dotted, plain
-from neobert.recipe.toml_text import toml_text
+from neobert.toml_text import toml_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

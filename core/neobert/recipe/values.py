@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import attrs
 from attrs import frozen
 
-from neobert.recipe.toml_text import toml_text
+from neobert.toml_text import toml_text
 
 _WORDS: dict[Any, tuple[str, str]] = {
     bool: ("true or false", "booleans"),

@@ -13,7 +13,7 @@ from neobert.parts import Part
 from neobert.recipe.fields import default_of, key_of, recipe_fields
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.paths import absolute_paths
-from neobert.recipe.toml_text import toml_item
+from neobert.toml_text import toml_item
 
 if TYPE_CHECKING:
     from neobert.recipe.tree import Recipe

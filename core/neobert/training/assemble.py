@@ -63,7 +63,7 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
         logger.info(note)
     context = evolve(context, dataset=splits.as_mapping())
     tokenizer = recipe.tokenizer.build(context)
-    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(tokenizer, recipe))
+    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(len(tokenizer), recipe))
     training_data, evaluation_data = build_data(
         recipe, splits.as_mapping(), tokenizer, recipe.datacollator, context
     )
@@ -110,11 +110,11 @@ def build_objective(recipe: Recipe, context: BuildContext) -> tuple[Objective, B
 
 
 def build_trackers(recipe: Recipe, context: BuildContext) -> list[Tracker]:
-    """One tracker for each that the recipe names."""
-    return [part.build(context) for part in recipe.trackers]
+    """One tracker for each that the recipe names, on the first rank only."""
+    return [part.build(context) for part in recipe.trackers] if context.rank == 0 else []
 
 
-def padded_vocab_size(tokenizer: Any, recipe: Recipe) -> int:
+def padded_vocab_size(num_tokens: int, recipe: Recipe) -> int:
     """The tokenizer's length, rounded up as its options say."""
     multiple = getattr(recipe.tokenizer.options, "pad_vocab_to_multiple_of", 1)
-    return -(-len(tokenizer) // multiple) * multiple
+    return -(-num_tokens // multiple) * int(multiple)

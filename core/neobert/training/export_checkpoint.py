@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from attrs import evolve
@@ -34,7 +35,7 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> str:
     placement = Placement(torch.device("cpu"), 0, 1, torch.get_num_threads())
     context = first_context(recipe, placement, checkpoint)
     tokenizer = _load_tokenizer(checkpoint / TOKENIZER_DIRECTORY)
-    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(tokenizer, recipe))
+    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(len(tokenizer), recipe))
     objective, context = build_objective(recipe, context)
     template = fill_template(objective.state_dict(), progress.optimizer_layout, context.device)
     state = recipe.checkpointer.build(context).load(checkpoint, template)
@@ -45,7 +46,7 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> str:
     return "\n".join((f"exported step {progress.step} to {folder}", *notes))
 
 
-def _load_tokenizer(folder: Path) -> object:
+def _load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)

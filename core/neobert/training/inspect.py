@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from neobert.batch import SequenceLayout
 from neobert.context import BuildContext
+from neobert.errors import NotBuiltError
 from neobert.recipe import Recipe
-from neobert.training.assemble import first_context
+from neobert.training.assemble import first_context, padded_vocab_size
 from neobert.training.devices import Placement, refuse_unfit_device
 from neobert.training.groups import group_parameters
 
-STAND_IN_VOCABULARY = 128
+STAND_IN_VOCABULARY = 8191
+"""A prime, so that no other table has as many rows. It costs nothing on the meta device."""
 FP32 = 4
 
 
@@ -26,7 +28,8 @@ class Sizes:
     """Counted, not estimated: parameters, and the bytes that a forward pass keeps for the backward."""
 
     body_parameters: int
-    vocabulary_parameters_per_row: int
+    parameters_a_row: int
+    """Of embedding and head, for each vocabulary entry."""
     saved_bytes: int
 
 
@@ -36,45 +39,59 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     Raises RecipeError where a part cannot run on this machine's device.
     """
     refuse_unfit_device(recipe)
-    context = first_context(recipe, Placement(torch.device("meta"), 0, 1, 1), Path(recipe.trainer.output_dir))
-    sizes = _measure(recipe, evolve(context, vocab_size=STAND_IN_VOCABULARY))
     trainer, length = recipe.trainer, recipe.dataset.max_seq_length
-    micro_batch = trainer.per_device_train_batch_size * length
+    tokens = trainer.gradient_accumulation_steps * trainer.per_device_train_batch_size * length
+    batch = f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length}"
+    rows = [("tokens a step", f"up to {tokens:,} = {batch} (micro-batches x sequences x tokens)")]
+    context = first_context(recipe, Placement(torch.device("meta"), 0, 1, 1), Path(trainer.output_dir))
+    try:
+        sizes = _measure(recipe, evolve(context, vocab_size=STAND_IN_VOCABULARY))
+    except NotBuiltError as error:
+        return [("parameters", f"not counted: {error}"), *rows]
+    vocabulary = _known_vocabulary(recipe)
+    return [("parameters", _parameters(sizes, vocabulary)), *rows, ("estimated memory", _memory(sizes, vocabulary))]
+
+
+def _parameters(sizes: Sizes, vocabulary: int | None) -> str:
+    if vocabulary is not None:
+        total = sizes.body_parameters + vocabulary * sizes.parameters_a_row
+        return f"{total:,}, of them {vocabulary * sizes.parameters_a_row:,} for {vocabulary:,} vocabulary entries"
+    return (
+        f"{sizes.body_parameters:,} without embedding and head, which add {sizes.parameters_a_row:,} a vocabulary "
+        "entry: how many entries there are is known once the tokenizer is built"
+    )
+
+
+def _memory(sizes: Sizes, vocabulary: int | None) -> str:
     # Weights, gradients, and the two moments that Adam and its kin hold.
-    fixed = sizes.body_parameters * FP32 * 4
-    return [
-        (
-            "parameters",
-            f"{sizes.body_parameters:,} without embedding and head, which add {sizes.vocabulary_parameters_per_row:,} "
-            "a vocabulary entry: how many entries there are is known once the tokenizer is built",
-        ),
-        (
-            "tokens a step",
-            f"up to {micro_batch * trainer.gradient_accumulation_steps:,} = "
-            f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length} "
-            "(micro-batches x sequences x tokens)",
-        ),
-        (
-            "estimated memory",
-            f"{_gigabytes(fixed)} for weights, gradients and optimizer state, {_gigabytes(sizes.saved_bytes)} "
-            "for a micro-batch's activations; embedding, head and its logits come on top",
-        ),
-    ]
+    fixed = (sizes.body_parameters + (vocabulary or 0) * sizes.parameters_a_row) * FP32 * 4
+    rest = "the head's logits come" if vocabulary is not None else "embedding, head and its logits come"
+    return (
+        f"{_gigabytes(fixed)} for weights, gradients and optimizer state, {_gigabytes(sizes.saved_bytes)} for a "
+        f"micro-batch's activations; {rest} on top"
+    )
+
+
+def _known_vocabulary(recipe: Recipe) -> int | None:
+    """Rows of the embedding where the tokenizer's options know them without work; None where they do not."""
+    ask = getattr(recipe.tokenizer.options, "known_vocab_size", None)
+    tokens: int | None = ask() if ask is not None else None
+    return None if tokens is None else padded_vocab_size(tokens, recipe)
 
 
 def _measure(recipe: Recipe, context: BuildContext) -> Sizes:
     with torch.device("meta"):
         encoder = recipe.model.build(context)
         loss = recipe.loss.build(evolve(context, encoder=encoder))
-    groups = group_parameters(encoder, loss)
-    per_role = {"body": 0, "vocabulary": 0}
-    for group in groups:
-        kind = "vocabulary" if group.role in ("embedding", "head") else "body"
+    body = rows = 0
+    for group in group_parameters(encoder, loss):
         for parameter in group.parameters.values():
             # A table that is not indexed by the vocabulary (positions) belongs to the body.
-            by_vocabulary = kind == "vocabulary" and parameter.shape[0] == STAND_IN_VOCABULARY
-            per_role["vocabulary" if by_vocabulary else "body"] += parameter.numel()
-    return Sizes(per_role["body"], per_role["vocabulary"] // STAND_IN_VOCABULARY, _saved_bytes(recipe, encoder))
+            if group.role in ("embedding", "head") and parameter.shape[0] == STAND_IN_VOCABULARY:
+                rows += parameter.numel()
+            else:
+                body += parameter.numel()
+    return Sizes(body, rows // STAND_IN_VOCABULARY, _saved_bytes(recipe, encoder))
 
 
 def _saved_bytes(recipe: Recipe, encoder: Any) -> int:

@@ -35,6 +35,8 @@ class Recorder:
 
     def start(self, parts: Parts, position: Position) -> None:
         """The evaluation before the first step, and the clock."""
+        if self.trainer.log_train_accuracy and not hasattr(parts.objective.loss, "logits"):
+            self.display.note("trainer.log_train_accuracy: this loss has no vocabulary head, so no accuracy is logged")
         if position.step == 0 and parts.evaluation_data is not None:
             position.evaluations["before"] = self._evaluate(parts, position)
         self._tokens_logged = position.tokens_seen

@@ -1,4 +1,4 @@
-"""The standard library as a corpus: found, parsed once, split by package, kept in the cache."""
+"""The standard library as a corpus: found, parsed once, split by module, kept in the cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("neobert.datasets")
 
-_FORMAT = "1"
+_FORMAT = "2"
 _NO_PROSE = ("__pycache__", "site-packages", "dist-packages", "lib-dynload", "pydoc_data")
 _TESTS = ("test", "tests", "idle_test", "testing")
 
@@ -36,7 +36,7 @@ class Source:
     module: str
     path: Path
     group: str
-    """What it is split by: its package, so that neighbours stand on one side."""
+    """What it is split by: its name, the same for a module and its twin (``_pydatetime`` and ``datetime``)."""
 
 
 @frozen
@@ -86,8 +86,7 @@ def _modules(folder: Path, package: str, tests: bool) -> Iterator[Source]:
         names = [*package.split("."), *parts] if package else list(parts)
         if names[-1] == "__init__":
             names.pop()
-        depth = 2 if package else 1
-        yield Source(".".join(names), path, ".".join(name.removeprefix("_py").strip("_") for name in names[:depth]))
+        yield Source(".".join(names), path, ".".join(name.removeprefix("_py").strip("_") for name in names))
 
 
 def _fingerprint(sources: list[Source], options: StandardLibrary) -> str:

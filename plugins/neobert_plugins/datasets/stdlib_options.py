@@ -32,7 +32,7 @@ class StandardLibrary:
     eval_share: float = field(
         default=0.05,
         validator=and_(ge(0.0), lt(1.0)),
-        metadata={"help": "share of the text to hold out, in whole packages; 0 holds out nothing"},
+        metadata={"help": "share of the text to hold out, in whole modules; 0 holds out nothing"},
     )
 
     def build(self, context: BuildContext) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -59,3 +60,9 @@ class Pretrained:
         from neobert_plugins.tokenizers.pretrained import load
 
         return load(self)
+
+    def known_vocab_size(self) -> int | None:
+        """Its number of tokens, where it is here to be read; what ``--check`` counts parameters with."""
+        from neobert_plugins.tokenizers.pretrained import load
+
+        return len(load(self)) if Path(self.path).expanduser().is_dir() else None

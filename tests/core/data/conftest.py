@@ -13,10 +13,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from neobert.context import BuildContext
+from neobert.data.build import corpus_of, documents_of
 from neobert.data.collate import CollatorRecipe
 from neobert.data.evaluation import EvaluationData
 from neobert.data.sequences import SpecialTokens
-from neobert.data.tokenization import tokenize
 from neobert.data.training_data import StepOptions, TrainingData
 from neobert.parts import Part
 from neobert.served import CollatorKeys, DatasetKeys
@@ -57,7 +57,7 @@ def make_rows():
 def make_data(tokenizer):
     """``make_data(lengths, **keys)`` -> `TrainingData` (or `EvaluationData` with ``evaluation=True``)."""
 
-    def make(lengths, *, evaluation=False, **wanted):
+    def make(lengths, *, rows=None, evaluation=False, **wanted):
         def of(cls, **defaults):
             names = {attribute.name for attribute in attrs.fields(cls)}
             return cls(**defaults | {name: wanted[name] for name in wanted if name in names})
@@ -72,7 +72,6 @@ def make_data(tokenizer):
             vocab_size=128,
         )
         shared = {
-            "documents": tokenize(rows_of_lengths(lengths), tokenizer),
             "special": SpecialTokens.of(tokenizer),
             "collator": CollatorRecipe(Part(kind="datacollator", name="mlm", options=MaskedLM()), context),
             "dataset_keys": of(DatasetKeys, max_seq_length=16),
@@ -80,8 +79,16 @@ def make_data(tokenizer):
         }
         if evaluation:
             known = {name: wanted[name] for name in ("eval_max_batches", "rank", "world_size") if name in wanted}
-            return EvaluationData(**shared, per_device_eval_batch_size=4, seed=7, **known)
+            return EvaluationData(
+                **shared,
+                documents=documents_of(rows_of_lengths(lengths), tokenizer),
+                per_device_eval_batch_size=4,
+                seed=7,
+                **known,
+            )
+        keys, collator_keys = shared["dataset_keys"], shared["collator_keys"]
+        corpus = corpus_of(rows if rows is not None else rows_of_lengths(lengths), tokenizer, keys, collator_keys)
         options = of(StepOptions, per_device_train_batch_size=4, seed=7)
-        return TrainingData(**shared, options=options, pad_token_id=0)
+        return TrainingData(**shared, corpus=corpus, options=options, pad_token_id=0)
 
     return make

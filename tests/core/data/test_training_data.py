@@ -16,6 +16,7 @@ from torch.utils.data import get_worker_info
 
 from neobert.batch import Batch, SequenceLayout
 from neobert.data.collate import CollatorRecipe
+from neobert.data.corpus import StoredCorpus
 from neobert.data.cursor import Cursor
 from neobert.data.pretokenized import ArrowDocuments
 from neobert.errors import UserError
@@ -145,10 +146,10 @@ def test_every_token_of_every_document_once_an_epoch(make_data):
         if step.cursor.epoch >= 2 and step.cursor.window == step.cursor.position == 0:
             break
     for piece in step.cursor.carry:
-        seen.update(data.documents.ids(*piece).tolist())
+        seen.update(data.corpus.documents.ids(*piece).tolist())
     expected = Counter()
-    for document, length in enumerate(data.documents.lengths):
-        expected.update(data.documents.ids(document, 0, length).tolist())
+    for document, length in enumerate(data.corpus.documents.lengths):
+        expected.update(data.corpus.documents.ids(document, 0, length).tolist())
     words = {token: count for token, count in seen.items() if token >= 5}
     assert words == {token: count * step.cursor.epoch for token, count in expected.items()}
 
@@ -245,9 +246,11 @@ def test_pretokenized_documents_train_like_text(make_data):
     import datasets
 
     data = make_data(LENGTHS)
-    rows = [{"input_ids": data.documents.ids(i, 0, n).tolist()} for i, n in enumerate(data.documents.lengths)]
+    rows = [
+        {"input_ids": data.corpus.documents.ids(i, 0, n).tolist()} for i, n in enumerate(data.corpus.documents.lengths)
+    ]
     stored = ArrowDocuments(datasets.Dataset.from_list(rows), fingerprint="x")
-    same = attrs.evolve(data, documents=stored)
+    same = attrs.evolve(data, corpus=StoredCorpus(stored, 14, "split", 32))
     assert [contents(step) for step in first_steps(same, 10)] == [contents(step) for step in first_steps(data, 10)]
     plain = attrs.evolve(
         data,

@@ -12,7 +12,7 @@ import tomli
 from neobert.errors import RecipeError
 from neobert.recipe import load_recipe
 from neobert.recipe.nodes import Key, dotted
-from neobert.recipe.toml_text import toml_text
+from neobert.toml_text import toml_text
 from neobert.registry import Registry, default_registry
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neobert.recipe.positions import key_lines, split_key
-from neobert.recipe.toml_text import toml_text
+from neobert.toml_text import toml_text
 
 if TYPE_CHECKING:
     from random import Random

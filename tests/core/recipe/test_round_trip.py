@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neobert.recipe import Recipe, load_recipe
-from neobert.recipe.toml_text import toml_text
+from neobert.toml_text import toml_text
 
 if TYPE_CHECKING:
     import pytest

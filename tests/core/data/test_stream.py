@@ -1,0 +1,141 @@
+"""Streams: every row once an epoch, the same for any split, resumed to the bit, and loud when they fail."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import islice, pairwise
+
+import datasets
+import numpy as np
+import pytest
+
+from neobert.data.cursor import Cursor
+from neobert.data.stream import TokenStream
+from neobert.errors import UserError
+
+LENGTHS = np.random.default_rng(4).integers(0, 40, 90).tolist()
+
+
+def contents(steps):
+    return [
+        (step.step, step.epoch, step.cursor, micro.seed, micro.batch.layout.lengths, micro.batch.input_ids.tolist())
+        for step in steps
+        for micro in step.micro_batches
+    ]
+
+
+@pytest.fixture
+def make_stream(make_rows, make_data):
+    def make(lengths=LENGTHS, shards=3, **wanted):
+        rows = make_rows(lengths).to_iterable_dataset(num_shards=shards)
+        return make_data(lengths, rows=rows, **{"packing_window": 20} | wanted)
+
+    return make
+
+
+def first_steps(data, count, cursor=None, step=0):
+    found = list(islice(data.steps(cursor or data.start(), step), count))
+    data.close()
+    return found
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumed_anywhere_in_any_epoch_it_is_the_unbroken_run(make_stream, workers):
+    unbroken = first_steps(make_stream(), 90)
+    assert unbroken[-1].epoch >= 2
+    edges = [step.step for step, after in pairwise(unbroken) if step.epoch != after.epoch]
+    stops = {1, 13, *edges, *(edge + 1 for edge in edges), 47} if workers == 0 else {edges[0] + 1}
+    for stop in sorted(stops):
+        cursor = Cursor.from_json(unbroken[stop - 1].cursor.to_json())
+        resumed = first_steps(make_stream(num_workers=workers), 12, cursor, stop)
+        assert contents(resumed) == contents(unbroken[stop : stop + 12])
+
+
+def test_every_row_once_an_epoch(make_stream):
+    data = make_stream(pack_sequences=True)
+    seen = Counter()
+    for pieces, after in data.pieces(data.start()):
+        seen.update(pieces.to_tuples())
+        if after.epoch >= 2 and after.window == after.position == 0:
+            break
+    seen.update(after.carry)
+    expected = {(row, start, min(start + 14, n)) for row, n in enumerate(LENGTHS) for start in range(0, n, 14)}
+    assert seen == Counter(dict.fromkeys(expected, after.epoch))
+
+
+def test_the_same_tokens_as_from_stored_rows(make_stream, make_data):
+    stream, stored = make_stream(), make_data(LENGTHS)
+    window = stream.corpus.stream.first
+    for row in range(20):
+        assert window.row(row).tolist() == stored.corpus.documents.ids(row, 0, LENGTHS[row]).tolist()
+
+
+@pytest.mark.parametrize("shards", [1, 5])
+def test_the_order_does_not_depend_on_ranks_or_shards(make_stream, shards):
+    alone = first_steps(make_stream(shards=1, gradient_accumulation_steps=2), 8)
+    ranks = [first_steps(make_stream(shards=shards, world_size=2, rank=rank), 8) for rank in (0, 1)]
+    for number, step in enumerate(alone):
+        shared = [rank[number].micro_batches[0].batch.input_ids.tolist() for rank in ranks]
+        assert shared == [micro.batch.input_ids.tolist() for micro in step.micro_batches]
+
+
+def test_a_window_is_shuffled_and_each_epoch_in_another_way(make_stream):
+    data = make_stream(pack_sequences=False)
+    rows = {}
+    for pieces, after in data.pieces(data.start()):
+        rows.setdefault(after.epoch, []).extend(pieces.document.tolist())
+        if after.epoch == 2:
+            break
+    assert rows[0][:15] != rows[1][:15]
+    assert rows[0][:15] != sorted(rows[0][:15])
+    assert max(rows[0][:20]) < 20
+
+
+def test_token_ids_stream_too(make_data, make_rows, tokenizer):
+    texts = make_rows(LENGTHS)
+    with_special = texts.map(lambda row: {"input_ids": tokenizer(row["text"])["input_ids"]}, remove_columns="text")
+    ids = make_data(LENGTHS, rows=with_special.to_iterable_dataset(), packing_window=20)
+    text = make_data(LENGTHS, rows=texts.to_iterable_dataset(), packing_window=20)
+    assert contents(first_steps(ids, 10)) == contents(first_steps(text, 10))
+
+
+def test_the_report_says_that_it_is_of_the_first_window(make_stream):
+    report = make_stream().report
+    assert report.streaming
+    assert report.documents + report.empty == 20
+    assert "first window of the stream" in report.lines()[0]
+
+
+def test_fingerprint_is_of_the_first_rows(make_stream):
+    assert make_stream().fingerprint == make_stream(shards=1).fingerprint
+    assert make_stream().fingerprint != make_stream(LENGTHS[1:]).fingerprint
+
+
+def test_a_stream_that_raises_names_the_row(make_data):
+    def rows():
+        for row in range(1500):
+            yield {"text": "w1 w2"}
+            if row == 1200:
+                raise OSError("the cable was cut")
+
+    stream = datasets.IterableDataset.from_generator(rows)
+    data = make_data([], rows=stream, packing_window=100)
+    with pytest.raises(UserError, match=r"failed after row 1000: OSError: the cable was cut"):
+        first_steps(data, 10_000)
+
+
+def test_an_empty_stream(tokenizer, make_rows):
+    with pytest.raises(UserError, match="has no row"):
+        TokenStream(make_rows([1]).to_iterable_dataset().skip(1), tokenizer, 10)
+
+
+def test_only_empty_rows_are_an_error_not_a_loop(make_stream):
+    with pytest.raises(UserError, match="no sequence to train on"):
+        first_steps(make_stream([0] * 50, shards=1), 1)
+
+
+def test_a_stream_that_became_shorter_is_another_stream(make_stream):
+    cursor = first_steps(make_stream(), 24)[-1].cursor
+    assert cursor.window >= 2
+    with pytest.raises(UserError, match="it is another stream"):
+        first_steps(make_stream(LENGTHS[:30], shards=1), 1, cursor, 24)
