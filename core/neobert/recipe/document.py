@@ -14,8 +14,8 @@ from neobert.errors import UserError
 from neobert.kinds import KINDS, Kind
 from neobert.recipe.nodes import plain
 from neobert.recipe.source import defaults_layer
-from neobert.toml_text import toml_text
 from neobert.recipe.trainer import TrainerOptions
+from neobert.toml_text import toml_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

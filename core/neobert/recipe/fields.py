@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from enum import Enum
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -12,16 +10,7 @@ from attrs import NOTHING, Attribute
 
 from neobert.parts import Part, part_kind
 from neobert.recipe.nodes import DEFAULT, UNSET, Node
-
-
-def recipe_fields(cls: type) -> Iterator[Attribute[Any]]:
-    """The fields that a recipe can set, in their order."""
-    return (attribute for attribute in attrs.fields(cls) if attribute.init)
-
-
-def key_of(attribute: Attribute[Any]) -> str:
-    """The key of a field in a recipe: the name that its class takes it under."""
-    return attribute.alias or attribute.name
+from neobert.toml_text import key_of, recipe_fields, toml_value
 
 
 def default_of(attribute: Attribute[Any], instance: Any = None) -> Any:
@@ -55,19 +44,3 @@ def _default_node(value: Any) -> Node:
     if isinstance(value, list | tuple):
         return Node([_default_node(item) for item in value], DEFAULT)
     return Node(UNSET if value is None else toml_value(value), DEFAULT)
-
-
-def toml_value(value: Any) -> Any:
-    """A field's value as TOML has it; tables in lists too. None stays None, and is left out of tables."""
-    if isinstance(value, Part):
-        return {"name": value.name, **(toml_value(value.served) or {}), **toml_value(value.options)}
-    if attrs.has(type(value)):
-        keys = ((key_of(attribute), getattr(value, attribute.name)) for attribute in recipe_fields(type(value)))
-        return {key: toml_value(item) for key, item in keys if item is not None}
-    if isinstance(value, Mapping):
-        return {key: toml_value(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [toml_value(item) for item in value]
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value.value if isinstance(value, Enum) else value

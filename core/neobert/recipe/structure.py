@@ -14,13 +14,14 @@ from attrs import NOTHING, Attribute, frozen
 from neobert.describe import field_types
 from neobert.errors import UserError
 from neobert.parts import Part, part_kind
-from neobert.recipe.fields import default_layers, default_of, key_of, recipe_fields
+from neobert.recipe.fields import default_layers, default_of
 from neobert.recipe.merge import MergedPart, Stacks, merge_part, merge_table
 from neobert.recipe.nodes import COMMAND_LINE, Key, Node, Text, plain
 from neobert.recipe.overrides import as_part, candidates, is_none
 from neobert.recipe.unknown import Table
 from neobert.recipe.validators import bounded, fault, said_by
 from neobert.recipe.values import MismatchError, convert, has_tables, in_words, is_mapping, shape_of
+from neobert.toml_text import key_of, recipe_fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,10 +9,10 @@ import attrs
 from attrs import Attribute, field, frozen
 
 from neobert.parts import Part
-from neobert.recipe.fields import key_of, recipe_fields, toml_value
 from neobert.recipe.nodes import DEFAULT, Key, dotted
 from neobert.recipe.overrides import TABLES
 from neobert.recipe.paths import absolute_paths
+from neobert.toml_text import key_of, recipe_fields, toml_value
 
 if TYPE_CHECKING:
     from pathlib import Path

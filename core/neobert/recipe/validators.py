@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from neobert.describe import bounds_text
-from neobert.recipe.fields import recipe_fields
 from neobert.recipe.values import in_words, shape_of
+from neobert.toml_text import recipe_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

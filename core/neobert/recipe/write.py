@@ -10,10 +10,10 @@ import tomlkit
 from attrs import Attribute
 
 from neobert.parts import Part
-from neobert.recipe.fields import default_of, key_of, recipe_fields
+from neobert.recipe.fields import default_of
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.paths import absolute_paths
-from neobert.toml_text import toml_item
+from neobert.toml_text import key_of, recipe_fields, toml_item
 
 if TYPE_CHECKING:
     from neobert.recipe.tree import Recipe
