@@ -1,7 +1,7 @@
 """``neobert-run``: runs a recipe, checks it, lists and explains plugins, exports checkpoints.
 
 Each command is a module of `neobert.commands`, imported when it is asked for. What a person can mend ends
-in one answer on stderr and status 2; an interrupt in 130; a closed pipe in 141.
+in one answer on stderr and status 2; SIGINT in 130, SIGTERM in 143; a closed pipe in 141.
 """
 
 from __future__ import annotations
@@ -9,18 +9,23 @@ from __future__ import annotations
 import errno
 import os
 import select
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
 from neobert.commands.arguments import parse
-from neobert.errors import RecipeError, UserError
+from neobert.errors import RecipeError, Terminated, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
 
 MISTAKE = 2
 INTERRUPTED = 130
+TERMINATED = 143
 BROKEN_PIPE = 141
 
 _PLACES = {
@@ -36,10 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; ``argv`` is what follows the program's name. Returns the exit status."""
     _never_fail_on_encoding(sys.stdout, sys.stderr)
     try:
-        arguments = parse(sys.argv[1:] if argv is None else argv)
-        status = int(import_module(f"neobert.commands.{arguments.command}").run(arguments))
-        sys.stdout.flush()
-        return status
+        with _terminable():
+            arguments = parse(sys.argv[1:] if argv is None else argv)
+            status = int(import_module(f"neobert.commands.{arguments.command}").run(arguments))
+            sys.stdout.flush()
+            return status
     except RecipeError as error:
         print(error, file=sys.stderr)  # each problem begins with file:line, as editors like it
         return MISTAKE
@@ -48,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        return TERMINATED
     except BrokenPipeError:
         if not _stdout_is_closed():
             raise
@@ -57,6 +66,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         place = f": {error.filename}" if error.filename else ""
         return _tell(f"{_PLACES[error.errno]}{place}")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM unwinds like SIGINT, so that nothing half written stays behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 def _tell(message: str) -> int:

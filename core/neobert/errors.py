@@ -11,6 +11,10 @@ class UserError(Exception):
     """A mistake that the person who runs the command can mend: printed as it is, exit status 2."""
 
 
+class Terminated(BaseException):  # noqa: N818 - no error, as KeyboardInterrupt is none
+    """SIGTERM came while there was nothing to finish and save."""
+
+
 class NotBuiltError(RuntimeError):
     """A part asked its context for something that is built later, or not at all."""
 

@@ -10,6 +10,8 @@ from attrs import NOTHING, Attribute, Factory, field, frozen
 from neobert.seeding import derive_seed
 
 if TYPE_CHECKING:
+    import torch
+
     from neobert.context import BuildContext
 
 PART_KIND = "neobert_part_kind"
@@ -42,12 +44,15 @@ class Part:
         raise AttributeError(msg)
 
     def build(self, context: BuildContext) -> Any:
-        """The runtime object. Torch is seeded from (seed, kind, name) first, so that no part's draws move another's."""
+        """The runtime object. Torch is seeded from (seed, kind, name) first, so that no part's draws move another's:
+        not those of the part that builds this one either, which goes on where it was.
+        """
         import torch
 
-        torch.manual_seed(derive_seed(context.seed, self.kind, self.name))
         try:
-            built = self.options.build(context)
+            with torch.random.fork_rng(_cuda_devices(context.device)):
+                torch.manual_seed(derive_seed(context.seed, self.kind, self.name))
+                built = self.options.build(context)
         except Exception as error:
             error.add_note(f"while building {self.kind} {self.name!r} (from {self.distribution or 'no distribution'})")
             raise
@@ -99,6 +104,11 @@ def _make_part(kind: str, name: str, options: Mapping[str, Any]) -> Part:
     return Part(kind=kind, name=name, options=plugin.options_class(**options), distribution=plugin.distribution)
 
 
+def _cuda_devices(device: torch.device) -> list[torch.device]:
+    """The devices besides the CPU whose generators a build may draw from."""
+    return [device] if device.type == "cuda" else []
+
+
 def _compilable(options: Any) -> bool:
     capabilities = getattr(options, "capabilities", None)
     return capabilities is not None and capabilities.compilable
@@ -108,4 +118,8 @@ def _outside_compiled_code(backend: Any) -> Any:
     """The backend as torch.compile must leave it: a graph break around the call, nothing traced inside."""
     import torch
 
+    if isinstance(backend, torch.nn.Module):
+        # Itself and not a module around it, which would change the names of its weights.
+        backend.forward = torch.compiler.disable(backend.forward)  # type: ignore[no-untyped-call]
+        return backend
     return torch.compiler.disable(backend)  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,22 @@ class TestEndings:
     def test_a_users_mistake_is_2_without_a_traceback(self, monkeypatch, capsys):
         assert self.ending(monkeypatch, UserError("first\n  second")) == 2
         assert capsys.readouterr() == ("", "neobert-run: first\n  second\n")
+
+    def test_sigterm_is_143_and_what_was_begun_is_tidied_away(self, monkeypatch, capsys):
+        tidied = []
+
+        def terminated(tokens):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+            finally:
+                tidied.append(True)
+
+        before = signal.getsignal(signal.SIGTERM)
+        monkeypatch.setattr(cli, "parse", terminated)
+        assert cli.main([]) == 143
+        assert tidied
+        assert capsys.readouterr().err == "terminated\n"
+        assert signal.getsignal(signal.SIGTERM) is before
 
     def test_an_interrupt_is_130(self, monkeypatch):
         assert self.ending(monkeypatch, KeyboardInterrupt()) == 130

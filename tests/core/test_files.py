@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
-from neobert.files import MANIFEST, faults, new_directory, write_json, write_text
+from neobert.files import MANIFEST, disk_errors, faults, new_directory, write_json, write_text
 
 
 @pytest.fixture
@@ -54,3 +57,11 @@ def test_a_text_is_replaced_whole(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"b": 1})
     assert json.loads((tmp_path / "a").read_text()) == {"b": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_safetensors_says_of_the_disk_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, disk_errors():
+        save_file({}, tmp_path / "not there" / "x")
+    assert caught.value.errno == errno.ENOENT
+    with pytest.raises(SafetensorError, match="header"), disk_errors():
+        raise SafetensorError("header too small")

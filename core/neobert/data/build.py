@@ -36,20 +36,9 @@ def build_data(
         "dataset_keys": keys,
         "collator_keys": recipe.datacollator.served,
     }
-    collating.collator()  # what is wrong with it is said now
-    pin_memory = keys.pin_memory if keys.pin_memory is not None else context.device.type == "cuda"
-    options = StepOptions(
-        per_device_train_batch_size=trainer.per_device_train_batch_size,
-        gradient_accumulation_steps=trainer.gradient_accumulation_steps,
-        enforce_full_packed_batches=trainer.enforce_full_packed_batches,
-        seed=context.seed,
-        rank=context.rank,
-        world_size=context.world_size,
-        pin_memory=pin_memory,
-    )
     training = TrainingData(
         corpus=corpus_of(splits["train"], tokenizer, keys, recipe.datacollator.served),
-        options=options,
+        options=_step_options(trainer, keys, context),
         pad_token_id=tokenizer.pad_token_id,
         **shared,
     )
@@ -65,6 +54,18 @@ def build_data(
         **shared,
     )
     return training, evaluation
+
+
+def _step_options(trainer: Any, keys: DatasetKeys, context: BuildContext) -> StepOptions:
+    return StepOptions(
+        per_device_train_batch_size=trainer.per_device_train_batch_size,
+        gradient_accumulation_steps=trainer.gradient_accumulation_steps,
+        enforce_full_packed_batches=trainer.enforce_full_packed_batches,
+        seed=context.seed,
+        rank=context.rank,
+        world_size=context.world_size,
+        pin_memory=keys.pin_memory if keys.pin_memory is not None else context.device.type == "cuda",
+    )
 
 
 def corpus_of(rows: Any, tokenizer: Any, keys: DatasetKeys, collator_keys: CollatorKeys) -> Corpus:

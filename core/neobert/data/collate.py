@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 
 from neobert.batch import Batch, pad_batch
 
@@ -34,12 +34,11 @@ class CollatorRecipe:
 
     def __init__(self, part: Part, context: BuildContext) -> None:
         self.part = part
-        self.context = evolve(context, dataset=None, encoder=None, parameter_groups=None)
-        """A worker is not sent a corpus, and a collator is built before the model."""
-        self._collator: Any = None
+        self.context = context
+        self._collator: Any = part.build(context)
 
     def collator(self) -> Any:
-        """The collator itself, built once a process."""
+        """The collator itself, built once a process: here at once, in a worker when the first batch is made."""
         if self._collator is None:
             self._collator = self.part.build(self.context)
         return self._collator

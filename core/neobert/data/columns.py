@@ -17,7 +17,8 @@ def prepare_columns(rows: Any, text_column: str | None, *, label: str) -> Any:
     ``text_column`` None: ``input_ids`` where there is one, the only string column, else ``text``. Raises
     UserError that lists the columns where that does not settle it, or where the column is not text.
     """
-    features = _features(rows, label)
+    rows = _with_features(rows, label)
+    features = dict(rows.features)
     column = text_column if text_column is not None else _find(features, label)
     if column not in features:
         msg = (
@@ -48,14 +49,18 @@ def _find(features: dict[str, Any], label: str) -> str:
     raise UserError(msg)
 
 
-def _features(rows: Any, label: str) -> dict[str, Any]:
-    features = rows.features
-    if features is None:  # a stream that has not been looked into
-        features = rows._resolve_features().features
-    if not features:
+def _with_features(rows: Any, label: str) -> Any:
+    """The rows with their columns known; those of a stream that does not say are read off its first row."""
+    import datasets
+
+    if rows.features is None:
+        first = next(iter(rows), None)
+        if first is not None:
+            return rows.cast(datasets.Dataset.from_list([first]).features)
+    if not rows.features:
         msg = f"{label} is empty: it has no row, and no column"
         raise UserError(msg)
-    return dict(features)
+    return rows
 
 
 def _require(fits: bool, column: str, features: dict[str, Any], label: str, expected: str) -> None:

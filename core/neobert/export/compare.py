@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,23 @@ def reference_encoder(encoder: Any, recipe: Recipe, context: BuildContext) -> An
     """The same weights in a fresh encoder whose attention is the recipe's reference backend, in fp32."""
     options = recipe.model.options
     swapped = {
-        field.name: recipe.trainer.export_attn_backend
+        field.alias: _each_replaced(getattr(options, field.name), recipe.trainer.export_attn_backend)
         for field in fields(type(options))
-        if part_kind(field) == "attn_backend" and isinstance(getattr(options, field.name), Part)
+        if part_kind(field) == "attn_backend"
     }
     fresh = evolve(recipe.model, options=evolve(options, **swapped)).build(context).to(context.device)
-    fresh.load_state_dict(encoder.state_dict(), strict=True)
+    own = fresh.state_dict().keys()
+    # What the trained backend has learned itself has no place under another one.
+    weights = {name: tensor for name, tensor in encoder.state_dict().items() if name in own}
+    fresh.load_state_dict(weights, strict=True)
     return fresh.float().eval()
+
+
+def _each_replaced(parts: Any, reference: Part) -> Any:
+    """The reference in the place of a part, or of each in a tuple or a mapping."""
+    if isinstance(parts, Mapping):
+        return dict.fromkeys(parts, reference)
+    return (reference,) * len(parts) if isinstance(parts, tuple) else reference
 
 
 def compare_outputs(folder: Path, encoder: Any, loss: Any | None, context: BuildContext) -> float:

@@ -13,6 +13,7 @@ from neobert.context import BuildContext
 from neobert.export.compare import compare_outputs, reference_encoder
 from neobert.export.plan import ExportPlan, plan_export
 from neobert.files import new_directory, write_json, write_text
+from neobert.modes import evaluation_mode
 from neobert.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -27,13 +28,14 @@ def export_model(folder: Path, encoder: Any, loss: Any, recipe: Recipe, context:
     What a native architecture expresses is loaded back and compared under the recipe's reference backend.
     Raises RuntimeError when it does not compute the same; nothing is left under the name then.
     """
-    plan = plan_export(encoder, loss, recipe, context.tokenizer)
-    with new_directory(folder) as directory:
-        _write(directory, plan, recipe, context)
-        if plan.native:
-            reference = reference_encoder(encoder, recipe, context)
-            with _quiet_transformers():
-                compare_outputs(directory, reference, loss if plan.has_head else None, context)
+    with evaluation_mode(encoder, loss):
+        plan = plan_export(encoder, loss, recipe, context.tokenizer)
+        with new_directory(folder) as directory:
+            _write(directory, plan, recipe, context)
+            if plan.native:
+                reference = reference_encoder(encoder, recipe, context)
+                with _quiet_transformers():
+                    compare_outputs(directory, reference, loss if plan.has_head else None, context)
     return plan.notes
 
 

@@ -59,7 +59,7 @@ def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> Expo
         reasons = ", ".join(obstacles) or "the model knows none"
         notes.append(
             f"no native architecture of transformers expresses this model ({reasons}): "
-            f"exported in the layout {config['model_type']!r}"
+            f"exported in the layout {config.get('model_type')!r}"
         )
     if head is not None:
         config = {**config, "tie_word_embeddings": _is_tied(encoder, head)}
@@ -86,7 +86,6 @@ def _head_of(encoder: Any, loss: Any, name: str) -> tuple[Head | None, list[str]
     return head, []
 
 
-@torch.no_grad()
 def _is_linear(encoder: Any, loss: Any, head: Head) -> bool:
     """Whether the head's tensors alone give the loss's logits: asked of two hidden states."""
     weight = head["weight"]

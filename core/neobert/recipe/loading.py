@@ -47,7 +47,7 @@ def load_recipe(
     found = findings.all_problems()
     if found:
         raise RecipeError(found)
-    recipe = Recipe(**tables, path=Path(path), explicit_origins=findings.origins)
+    recipe = Recipe(**tables, path=Path(path), overrides=tuple(overrides), explicit_origins=findings.origins)
     found = combination_problems(recipe)
     if found:
         raise RecipeError(found)

@@ -43,7 +43,7 @@ class Override:
 
 def override_layers(tokens: Sequence[str], problems: list[Problem]) -> list[Node]:
     """One layer an override, lowest first. Faults of form and contradictions are added to ``problems``."""
-    overrides = list(_read(tokens, problems))
+    overrides = list(read_overrides(tokens, problems))
     _find_contradictions(overrides, problems)
     ordered = sorted(overrides, key=lambda override: override.depth)
     return [at(override.path, Node(Text(override.raw), COMMAND_LINE)) for override in ordered]
@@ -70,7 +70,8 @@ def as_part(text: Text) -> Node:
     return node_tree(value if isinstance(value, dict | list) else text.string(), COMMAND_LINE)
 
 
-def _read(tokens: Iterable[str], problems: list[Problem]) -> Iterator[Override]:
+def read_overrides(tokens: Iterable[str], problems: list[Problem]) -> Iterator[Override]:
+    """The tokens' overrides as they were typed; a token that is none is added to ``problems``."""
     waiting = list(tokens)
     while waiting:
         token = waiting.pop(0)

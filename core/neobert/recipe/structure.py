@@ -18,6 +18,7 @@ from neobert.recipe.fields import default_layers, default_of
 from neobert.recipe.merge import MergedPart, Stacks, merge_part, merge_table
 from neobert.recipe.nodes import COMMAND_LINE, Key, Node, Text, plain
 from neobert.recipe.overrides import as_part, candidates, is_none
+from neobert.recipe.paths import home_expanded
 from neobert.recipe.unknown import Table
 from neobert.recipe.validators import bounded, fault, said_by
 from neobert.recipe.values import MismatchError, convert, has_tables, in_words, is_mapping, shape_of
@@ -222,7 +223,7 @@ class Structurer:
                 reasons += [why for name, why in metadata.get("refused", {}).items() if name == option]
             else:
                 self.findings.said(path, node.where)
-                return value
+                return home_expanded(value, owner)
         self.findings.fault(node, path, "\n".join(dict.fromkeys(reasons)))
         return FAILED
 

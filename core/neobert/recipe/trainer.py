@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from attrs import field, frozen
-from attrs.validators import ge, gt, optional
+from attrs.validators import ge, gt, min_len, optional
 
 from neobert.parts import Part, part
 
@@ -14,7 +14,9 @@ from neobert.parts import Part, part
 class TrainerOptions:
     """How a run goes: length, batch, precision, when to log, evaluate and save."""
 
-    output_dir: str = field(default="runs/neobert", metadata={"help": "the run's folder", "path": True})
+    output_dir: str = field(
+        default="runs/neobert", validator=min_len(1), metadata={"help": "the run's folder", "path": True}
+    )
     seed: int = field(default=42, validator=ge(0), metadata={"help": "fixes data order, masks, weights and dropout"})
     max_steps: int = field(default=1000, validator=ge(1), metadata={"help": "optimiser updates of the whole run"})
     per_device_train_batch_size: int = field(

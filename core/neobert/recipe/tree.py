@@ -39,6 +39,8 @@ class Recipe:
     trainer: TrainerOptions
     path: Path
     """The file it was loaded from."""
+    overrides: tuple[str, ...] = ()
+    """The command line's own words, as `load_recipe` was given them."""
     explicit_origins: Mapping[str, str] = field(factory=dict, repr=False)
     """Where the values come from that some layer gave."""
 

@@ -59,15 +59,11 @@ def _field_fault(kind: str, cls: type) -> str | None:
         return f"{cls.__qualname__} has a field called `name`, which picks the plugin in a recipe: rename it"
     for name in _NOT_FIELDS:
         if name in fields:
-            return (
-                f"{cls.__qualname__}.{name} is a field: annotate it ClassVar, so that it belongs to the class"
-            )
+            return f"{cls.__qualname__}.{name} is a field: annotate it ClassVar, so that it belongs to the class"
     served: Any = KINDS[kind].served
     for name in () if served is None else attrs.fields_dict(served):
         if name in fields:
-            return (
-                f"{cls.__qualname__} has a field called `{name}`, a key that the core serves for every {kind}"
-            )
+            return f"{cls.__qualname__} has a field called `{name}`, a key that the core serves for every {kind}"
     try:
         field_types(cls)
     except Exception as error:
@@ -97,7 +93,7 @@ def _methods_fault(cls: type) -> str | None:
 
 
 def _capabilities_fault(cls: type) -> str | None:
-    capabilities: Any = getattr(cls, "capabilities", None)
-    if capabilities is not None and not isinstance(capabilities, Capabilities):
+    capabilities: Any = getattr(cls, "capabilities", Capabilities())
+    if not isinstance(capabilities, Capabilities):
         return f"{cls.__qualname__}.capabilities is a neobert.Capabilities, got {capabilities!r}"
     return None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickletools
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from neobert.interfaces import Checkpointer
 
-_PICKLE_BEGINS = (b"\x80", b"PK\x03\x04")
+_PICKLE_BEGINS = b"\x80"
 
 
 def check_checkpointer(options: Any) -> None:
@@ -44,7 +47,6 @@ def make_state() -> dict[str, Any]:
         "encoder.one_row": tied[2],
         "encoder.transposed": tied.T,
         "encoder.strided": torch.arange(20)[::3],
-        "encoder.parameter": torch.nn.Parameter(torch.ones(2)),
         "optimizer.w.step": torch.tensor(7.0),
         "optimizer.w.empty": torch.zeros(0, 3),
         "optimizer.w.bfloat16": torch.randn(5, generator=generator).bfloat16(),
@@ -75,7 +77,7 @@ def _check_round_trips(checkpointer: Checkpointer, state: dict[str, Any]) -> Non
     for turn, folder in enumerate(folders[1:], start=2):
         changed = sorted(n for n in folder.keys() | folders[0].keys() if folder.get(n) != folders[0].get(n))
         require(not changed, "save -> load -> save gives the same bytes", given=f"save {turn}", found=changed)
-    pickled = [name for name, content in folders[0].items() if content.startswith(_PICKLE_BEGINS)]
+    pickled = [name for name, content in folders[0].items() if _holds_pickle(content)]
     require(not pickled, "a checkpoint holds no pickle", found=pickled)
 
 
@@ -123,13 +125,27 @@ def _check_damage(checkpointer: Checkpointer) -> None:
         checkpointer.save(Path(name), state)
         for file in [path for path in Path(name).rglob("*") if path.is_file()]:
             content = file.read_bytes()
-            file.write_bytes(content[: len(content) // 2])
-            promise = "load raises when a file was cut short"
-            require(_raises(checkpointer, Path(name), _blank(state)), promise, given=file.name)
+            if content:
+                file.write_bytes(content[: len(content) // 2])
+                promise = "load raises when a file was cut short"
+                require(_raises(checkpointer, Path(name), _blank(state)), promise, given=file.name)
             file.unlink()
             promise = "load raises when a file is missing"
             require(_raises(checkpointer, Path(name), _blank(state)), promise, given=file.name)
             file.write_bytes(content)
+
+
+def _holds_pickle(content: bytes) -> bool:
+    """Whether a file is a pickle, or an archive (torch's own among them) with one in it; numpy's archives have none."""
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return any(_holds_pickle(archive.read(name)) for name in archive.namelist())
+    if not content.startswith(_PICKLE_BEGINS):
+        return False
+    try:
+        return all(True for _ in pickletools.genops(content))
+    except Exception:
+        return False  # bytes that only begin like one
 
 
 def _raises(checkpointer: Checkpointer, directory: Path, template: Mapping[str, Any]) -> bool:

@@ -31,7 +31,7 @@ def check_loss(
     empty_batch: Batch | None = None,
     additive: bool = True,
 ) -> None:
-    """Runs the loss in float64 over a tiny encoder.
+    """Runs the loss in float64 over a tiny encoder, in eval mode; in train mode it may draw.
 
     ``make_batch`` turns sequences of ids into a batch for losses that need other fields than
     ``masked_positions`` and ``labels``, each sequence on its own; ``empty_batch`` is then a batch with
@@ -39,20 +39,22 @@ def check_loss(
     other, so that its parts do not sum to it. Raises `AssertionError` for a broken promise.
     """
     options = as_options(options)
-    if make_batch is None:
-        make_batch = masked_batch
-        empty_batch = _without_masks(masked_batch(make_sequences((4, 1))))
     setting = _make_setting(options)
+    of_masks = make_batch is None
+    make_batch = make_batch or masked_batch
     batch = make_batch(make_sequences(LENGTHS))
     _check_output(setting, batch)
     _check_registration(setting, batch)
     _check_padding(setting, batch)
     if additive:
         _check_splits(setting, make_batch)
+    if of_masks:
+        empty_batch = _nothing_to_learn_from(setting)
     if empty_batch is not None:
         _check_empty(setting, empty_batch)
     if hasattr(setting.loss, "logits") or hasattr(setting.loss, "head_state"):
         _check_head(setting)
+    _check_training(setting, batch)
 
 
 def masked_batch(sequences: Sequence[Tensor]) -> Batch:
@@ -99,7 +101,7 @@ def _make_setting(options: Any) -> _Setting:
     context = make_context(tokenizer=tokenizer, vocab_size=len(tokenizer), encoder=encoder)
     loss = build("loss", options, context)
     require(isinstance(loss, nn.Module), "a loss is an nn.Module", found=type(loss))
-    return _Setting(encoder, loss.double())
+    return _Setting(encoder, loss.double().eval())
 
 
 def _check_output(setting: _Setting, batch: Batch) -> None:
@@ -113,6 +115,8 @@ def _check_output(setting: _Setting, batch: Batch) -> None:
     output, gradients = setting.run_with_gradient(batch)
     require(float(output.count) > 0, "a batch with something to learn from counts it", found=output.count)
     require(bool(output.total.isfinite()), "total is finite", found=output.total)
+    taken = sorted({"loss", "perplexity"} & output.metrics.keys())
+    require(not taken, "the core logs `loss` and `perplexity` itself: a metric has another name", found=taken)
     for name, value in output.metrics.items():
         scalar = isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad
         require(scalar, f"metric {name} is a detached scalar tensor", found=value)
@@ -122,6 +126,17 @@ def _check_output(setting: _Setting, batch: Batch) -> None:
     again, same = setting.run_with_gradient(batch)
     require_equal(again.total.detach(), output.total.detach(), "the same batch gives the same total")
     require_all_close(same, gradients, "the same batch gives the same gradient", tolerance=_TOLERANCE)
+
+
+def _check_training(setting: _Setting, batch: Batch) -> None:
+    """In training, what is drawn comes from torch's generator: seeded alike, a step is the same."""
+    setting.loss.train()
+    totals = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        totals.append(setting.run(batch).total.detach())
+    promise = "in train mode the total is a function of the batch and torch's generator"
+    require_equal(totals[1], totals[0], promise, given="the same seed twice")
 
 
 def _check_registration(setting: _Setting, batch: Batch) -> None:
@@ -208,6 +223,11 @@ def _check_head(setting: _Setting) -> None:
     require_close(logits_MV, hidden_MC @ weight.T + bias, promise, tolerance=_TOLERANCE)
 
 
-def _without_masks(batch: Batch) -> Batch:
-    fields = {name: value[:0] for name, value in batch.fields.items()}
-    return evolve(batch, fields=fields)
+def _nothing_to_learn_from(setting: _Setting) -> Batch | None:
+    """A batch with no masked token; None for a loss that learns from tokens whether they are masked or not."""
+    masked = masked_batch(make_sequences((4, 1)))
+    batch = evolve(masked, fields={name: value[:0] for name, value in masked.fields.items()})
+    (total, count), (same_total, same_count) = (
+        (float(output.total.detach()), float(output.count)) for output in map(setting.run, (masked, batch))
+    )
+    return None if (total, count) == (same_total, same_count) else batch

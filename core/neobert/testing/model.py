@@ -121,8 +121,8 @@ def _check_attributes(setting: _Setting) -> None:
     promise = "vocab_size is the context's, and input_embedding is (vocab_size, hidden_size)"
     found = (encoder.vocab_size, tuple(encoder.input_embedding.weight.shape))
     require(found == (setting.vocab_size, (setting.vocab_size, encoder.hidden_size)), promise, found=found)
-    matrices = [p for p in encoder.blocks.parameters() if p.ndim == 2]
-    require(len(matrices) > 0, "`blocks` hold the repeated layers, with their weights")
+    weights = list(encoder.blocks.parameters())
+    require(len(weights) > 0, "`blocks` hold the repeated layers, with their weights")
 
 
 def _check_output(setting: _Setting) -> None:

@@ -13,6 +13,8 @@ from neobert.testing.context import as_options, build, make_context
 from neobert.testing.encoder import TinyEncoder
 from neobert.testing.promises import require, require_equal
 from neobert.training.groups import group_parameters
+from neobert.training.objective import Objective
+from neobert.training.state import RunState, group_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +42,7 @@ def check_optimizer(options: Any) -> None:
 class _Setting:
     optimizer: torch.optim.Optimizer
     groups: tuple[ParameterGroup, ...]
+    objective: Objective
 
     @classmethod
     def make(cls, options: Any) -> _Setting:
@@ -50,7 +53,8 @@ class _Setting:
             head.weight.copy_(encoder.input_embedding.weight * 0.3)
             head.bias.fill_(0.1)
         groups = group_parameters(encoder, head)
-        return cls(build("optimizer", options, make_context(parameter_groups=groups)), groups)
+        optimizer = build("optimizer", options, make_context(parameter_groups=groups))
+        return cls(optimizer, groups, Objective(encoder, head))
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -84,10 +88,9 @@ def _check_groups(setting: _Setting) -> None:
     require(set(held) == known, "an optimizer holds no other parameters", found=f"{len(set(held) - known)} others")
     wrong = [group for group in optimizer.param_groups if not isinstance(group.get("lr"), float)]
     require(not wrong, "every group has its learning rate, a float, as group['lr']", found=wrong)
-    for group in optimizer.param_groups:
-        options = {key: value for key, value in group.items() if key not in ("params", "param_names")}
+    for options in group_options(optimizer):
         try:
-            json.dumps({key: v.item() if isinstance(v, Tensor) else v for key, v in options.items()})
+            json.dumps(options)
         except TypeError:
             require(False, "a group's options are JSON values: checkpoints hold them", found=options)
 
@@ -175,21 +178,14 @@ def _check_resumes(options: Any) -> None:
 def _resumed(options: Any, old: _Setting) -> _Setting:
     """A fresh optimizer with the old one's weights and state, as a checkpoint carries them."""
     setting = _Setting.make(options)
-    rates = [group["lr"] for group in setting.optimizer.param_groups]
-    for name, parameter in setting.parameters.items():
-        parameter.data.copy_(old.parameters[name].data)
+    initial = group_options(setting.optimizer)
     held = set(map(id, old.parameters.values()))
     for key, state in old.optimizer.state.items():
         require(id(key) in held, "`state` is kept by parameter", found=type(key))
         for name, value in state.items():
             kept = isinstance(name, str) and isinstance(value, Tensor | int | float | str | bool | None)
             require(kept, "a parameter's state is tensors and plain values", given=name, found=type(value))
-    state = old.optimizer.state_dict()
-    tensors = {
-        index: {key: v.clone() if isinstance(v, Tensor) else v for key, v in values.items()}
-        for index, values in state["state"].items()
-    }
-    setting.optimizer.load_state_dict({**state, "state": tensors})
-    for rate, group in zip(rates, setting.optimizer.param_groups, strict=True):
-        group["lr"] = rate
+    saved = RunState(old.objective, old.optimizer, old.groups, initial).collect()
+    state = {key: v.clone() if isinstance(v, Tensor) else json.loads(json.dumps(v)) for key, v in saved.items()}
+    RunState(setting.objective, setting.optimizer, setting.groups, initial).apply(state)
     return setting

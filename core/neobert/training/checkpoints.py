@@ -60,6 +60,9 @@ def read_progress(checkpoint: Path) -> Progress:
     try:
         values = json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))
         return Progress(**values)
+    except FileNotFoundError as error:
+        msg = f"{checkpoint} is no checkpoint of a run: it has no {PROGRESS_FILE} (an export has none either)"
+        raise UserError(msg) from error
     except (OSError, ValueError, TypeError) as error:
         msg = f"{checkpoint}: {PROGRESS_FILE} cannot be read as this version writes it: {error}"
         raise UserError(msg) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import torch
 from attrs import frozen
@@ -10,6 +11,9 @@ from attrs import frozen
 from neobert.errors import RecipeError, UserError
 from neobert.recipe import Recipe, check_device
 from neobert.recipe.trainer import TrainerOptions
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 
 @frozen
@@ -27,15 +31,7 @@ def place(trainer: TrainerOptions) -> Placement:
 
     The number of threads never depends on data workers: another number gives other bits.
     """
-    from accelerate import PartialState
-
-    device, state = choose_device(trainer), PartialState()
-    if state.num_processes > 1:
-        msg = (
-            f"this run was started as {state.num_processes} processes; only one is supported so far\n"
-            "start it with `neobert-run` itself, and raise trainer.gradient_accumulation_steps for a larger batch"
-        )
-        raise UserError(msg)
+    device, state = choose_device(trainer), _process_state()
     threads = trainer.num_threads or available_cores()
     torch.set_num_threads(threads)
     return Placement(device, state.process_index, state.num_processes, threads)
@@ -50,9 +46,22 @@ def refuse_unfit_device(recipe: Recipe) -> None:
 
 def choose_device(trainer: TrainerOptions) -> torch.device:
     """The device that accelerate gives this process, or the CPU where the recipe says so."""
+    device: torch.device = _process_state().device
+    return torch.device("cpu") if trainer.use_cpu else device
+
+
+def _process_state() -> PartialState:
+    """This process. Several are refused before they would wait for each other."""
     from accelerate import PartialState
 
-    return torch.device("cpu") if trainer.use_cpu else PartialState().device
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count > 1 or (count := PartialState().num_processes) > 1:
+        msg = (
+            f"this run was started as {count} processes; only one is supported so far\n"
+            "start it with `neobert-run` itself, and raise trainer.gradient_accumulation_steps for a larger batch"
+        )
+        raise UserError(msg)
+    return PartialState()
 
 
 def available_cores() -> int:

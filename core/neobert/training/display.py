@@ -127,6 +127,7 @@ def _numbers(metrics: Mapping[str, float]) -> str:
         ("lr", "train/learning_rate", "{:.2e}"),
         ("norm", "train/grad_norm", "{:.3f}"),
         ("accuracy", "train/accuracy", "{:.3f}"),
+        ("skipped steps", "train/skipped_steps", "{:.0f}"),
         ("tokens/s", "train/tokens_per_second", "{:,.0f}"),
     ]
     return "  ".join(f"{name} {form.format(metrics[key])}" for name, key, form in shown if key in metrics)

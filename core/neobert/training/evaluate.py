@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neobert.batch import Batch
 from neobert.data import EvaluationData
+from neobert.modes import evaluation_mode
 from neobert.recipe.trainer import TrainerOptions
 from neobert.seeding import derive_seed
 from neobert.training.assemble import Parts
@@ -18,18 +16,6 @@ from neobert.training.precision import forward_precision
 
 MASKED_POSITIONS, LABELS = "masked_positions", "labels"
 """Fields of a masked-token batch, which a vocabulary head's guesses are compared on."""
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """No dropout and no gradients inside; the mode of before after it."""
-    training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        module.train(training)
 
 
 def evaluate(parts: Parts, data: EvaluationData, trainer: TrainerOptions) -> dict[str, float]:
@@ -53,5 +39,3 @@ def guess_accuracy(parts: Parts, batch: Batch, trainer: TrainerOptions) -> Tenso
         guesses = loss.logits(encoder, hidden).argmax(-1)
         right: Tensor = guesses == fields[LABELS]
         return right.float().mean()
-
-

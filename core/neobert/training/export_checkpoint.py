@@ -10,7 +10,7 @@ from attrs import evolve
 
 from neobert.errors import UserError
 from neobert.export import export_model
-from neobert.files import faults
+from neobert.files import disk_errors, faults
 from neobert.recipe import load_recipe
 from neobert.training.assemble import build_objective, first_context, padded_vocab_size
 from neobert.training.checkpoints import RECIPE_FILE, TOKENIZER_DIRECTORY, read_progress
@@ -20,9 +20,7 @@ from neobert.training.state import fill_template, weights_of
 
 def export_checkpoint(checkpoint: Path, folder: Path) -> str:
     """Builds the checkpoint's model on the CPU, fills it, and writes ``folder``; returns what to tell the user."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        msg = f"{folder} exists already; name a folder that does not"
-        raise UserError(msg)
+    _refuse_taken(folder)
     if not checkpoint.is_dir():
         msg = f"there is no checkpoint folder {checkpoint}; name one such as runs/NAME/checkpoints/1000"
         raise UserError(msg)
@@ -30,8 +28,8 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> str:
     if damage:
         msg = f"{checkpoint} is no intact checkpoint: {'; '.join(damage)}"
         raise UserError(msg)
-    recipe = load_recipe(checkpoint / RECIPE_FILE)
     progress = read_progress(checkpoint)
+    recipe = load_recipe(checkpoint / RECIPE_FILE)
     placement = Placement(torch.device("cpu"), 0, 1, torch.get_num_threads())
     context = first_context(recipe, placement, checkpoint)
     tokenizer = _load_tokenizer(checkpoint / TOKENIZER_DIRECTORY)
@@ -42,8 +40,19 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> str:
     objective.load_state_dict(weights_of(state), strict=True)
     if folder.exists():
         folder.rmdir()
-    notes = export_model(folder, objective.encoder, objective.loss, recipe, context)
+    with disk_errors():
+        notes = export_model(folder, objective.encoder, objective.loss, recipe, context)
     return "\n".join((f"exported step {progress.step} to {folder}", *notes))
+
+
+def _refuse_taken(folder: Path) -> None:
+    place = next(place for place in (folder, *folder.parents) if place.exists())
+    if not place.is_dir():
+        msg = f"{folder} cannot be a folder: {place} is a file"
+        raise UserError(msg)
+    if place == folder and any(folder.iterdir()):
+        msg = f"{folder} exists already; name a folder that does not"
+        raise UserError(msg)
 
 
 def _load_tokenizer(folder: Path) -> Any:

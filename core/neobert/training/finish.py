@@ -10,6 +10,7 @@ from rich.console import Console
 from neobert.files import write_json
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts
+from neobert.training.command import RESUME_KEY, command
 from neobert.training.loop import Position
 from neobert.training.phrases import masked_phrases
 from neobert.training.run_directory import CHECKPOINTS, EXPORTS, METRICS
@@ -31,6 +32,7 @@ def finish(
         directory / SUMMARY_FILE,
         {"step": position.step, "evaluations": position.evaluations, "unigram_cross_entropy": unigram},
     )
+    longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
     export = directory / EXPORTS / str(position.step)
     show_summary(
         console,
@@ -47,6 +49,6 @@ def finish(
         next_commands=(
             f"python -c \"from transformers import pipeline; "
             f"print(pipeline('fill-mask', '{export}')('returns the {parts.tokenizer.mask_token} of the list.'))\"",
-            f"neobert-run {recipe.path} --trainer.max_steps {2 * position.step} --trainer.output_dir {directory}-longer",
+            command(recipe, longer),
         ),
     )

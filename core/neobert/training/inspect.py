@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from neobert.batch import SequenceLayout
 from neobert.context import BuildContext
-from neobert.errors import NotBuiltError
 from neobert.recipe import Recipe
 from neobert.training.assemble import first_context, padded_vocab_size
 from neobert.training.devices import Placement, refuse_unfit_device
@@ -25,20 +24,22 @@ FP32 = 4
 
 @frozen
 class Sizes:
-    """Counted, not estimated: parameters, and the bytes that a forward pass keeps for the backward."""
+    """Counted, not estimated: parameters, and what a forward pass keeps for the backward."""
 
     body_parameters: int
     parameters_a_row: int
     """Of embedding and head, for each vocabulary entry."""
-    saved_bytes: int
+    activations: str
+    """In words: GiB, or why they are unknown."""
 
 
 def describe(recipe: Recipe) -> list[tuple[str, str]]:
     """Rows of (what, how much): parameters, tokens a step, estimated memory.
 
-    Raises RecipeError where a part cannot run on this machine's device.
+    Raises RecipeError where a part cannot run on this machine's device, UserError where weights are not there.
     """
     refuse_unfit_device(recipe)
+    refuse_missing_weights(recipe)
     trainer, length = recipe.trainer, recipe.dataset.max_seq_length
     tokens = trainer.gradient_accumulation_steps * trainer.per_device_train_batch_size * length
     batch = f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length}"
@@ -46,10 +47,19 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     context = first_context(recipe, Placement(torch.device("meta"), 0, 1, 1), Path(trainer.output_dir))
     try:
         sizes = _measure(recipe, evolve(context, vocab_size=STAND_IN_VOCABULARY))
-    except NotBuiltError as error:
-        return [("parameters", f"not counted: {error}"), *rows]
+    except Exception as error:
+        # An estimate refuses no recipe: parts may need data, or tensors that hold values.
+        return [("parameters", f"not counted: {_in_a_line(error)}"), *rows]
     vocabulary = _known_vocabulary(recipe)
     return [("parameters", _parameters(sizes, vocabulary)), *rows, ("estimated memory", _memory(sizes, vocabulary))]
+
+
+def refuse_missing_weights(recipe: Recipe) -> None:
+    """Raises UserError where ``model.weights`` names nothing that can be read: before data is prepared, not after."""
+    if recipe.model.weights is not None:
+        from neobert.weights import find_weights
+
+        find_weights(Path(recipe.model.weights))
 
 
 def _parameters(sizes: Sizes, vocabulary: int | None) -> str:
@@ -67,7 +77,7 @@ def _memory(sizes: Sizes, vocabulary: int | None) -> str:
     fixed = (sizes.body_parameters + (vocabulary or 0) * sizes.parameters_a_row) * FP32 * 4
     rest = "the head's logits come" if vocabulary is not None else "embedding, head and its logits come"
     return (
-        f"{_gigabytes(fixed)} for weights, gradients and optimizer state, {_gigabytes(sizes.saved_bytes)} for a "
+        f"{_gigabytes(fixed)} for weights, gradients and optimizer state, {sizes.activations} for a "
         f"micro-batch's activations; {rest} on top"
     )
 
@@ -91,7 +101,14 @@ def _measure(recipe: Recipe, context: BuildContext) -> Sizes:
                 rows += parameter.numel()
             else:
                 body += parameter.numel()
-    return Sizes(body, rows // STAND_IN_VOCABULARY, _saved_bytes(recipe, encoder))
+    return Sizes(body, rows // STAND_IN_VOCABULARY, _activations(recipe, encoder))
+
+
+def _activations(recipe: Recipe, encoder: Any) -> str:
+    try:
+        return _gigabytes(_saved_bytes(recipe, encoder))
+    except Exception as error:  # a forward pass that reads values, of which there are none here
+        return f"an unknown amount ({_in_a_line(error)})"
 
 
 def _saved_bytes(recipe: Recipe, encoder: Any) -> int:
@@ -115,6 +132,10 @@ def _saved_bytes(recipe: Recipe, encoder: Any) -> int:
         held = encoder(ids, layout)
     del held
     return sum(kept.values())
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def _gigabytes(count: int) -> str:

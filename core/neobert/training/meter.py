@@ -27,8 +27,8 @@ class Meter:
 
     def add(self, output: LossOutput) -> None:
         """Adds one micro-batch's sums."""
-        for name, value in {"loss": output.total, "": output.count, **output.metrics}.items():
-            value = value.detach().to(self._dtype)
+        for name, value in {**output.metrics, "loss": output.total, "": output.count}.items():
+            value = torch.as_tensor(value).detach().to(self._dtype)
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
 
     def read(self, *, reset: bool = True) -> dict[str, float]:

@@ -11,9 +11,9 @@ import torch
 from attrs import frozen
 
 from neobert.batch import SequenceLayout
+from neobert.modes import evaluation_mode
 from neobert.seeding import derive_seed
 from neobert.training.assemble import Parts
-from neobert.training.evaluate import evaluation_mode
 
 PHRASE_TOKENS = 20
 """Tokens shown of a phrase; the model sees the whole sequence around them."""
@@ -34,6 +34,8 @@ class Phrase:
 def masked_phrases(parts: Parts, seed: int, count: int = 5, top: int = 5) -> list[Phrase]:
     """Phrases drawn by the seed alone from held-out sequences, each with one whole word masked."""
     if parts.evaluation_data is None or not hasattr(parts.objective.loss, "logits"):
+        return []
+    if parts.tokenizer.mask_token_id is None:  # a loss may learn from all tokens
         return []
     rng = np.random.default_rng(derive_seed(seed, "phrases"))
     return [_guess(parts, ids, position, top) for ids, position in islice(_candidates(parts, rng), count)]
@@ -66,14 +68,16 @@ def _guess(parts: Parts, ids: list[int], position: int, top: int) -> Phrase:
     keep = torch.tensor([position], device=parts.device)
     with evaluation_mode(objective):
         hidden = objective.encoder(masked, SequenceLayout.from_lengths([len(ids)], parts.device), keep=keep)
-        probabilities, tokens = objective.loss.logits(objective.encoder, hidden)[0].softmax(-1).topk(top)
+        # Rows beyond the tokenizer's tokens only round the matrix up.
+        logits_V = objective.loss.logits(objective.encoder, hidden)[0, : len(tokenizer)]
+        probabilities, tokens = logits_V.softmax(-1).topk(min(top, len(logits_V)))
     start = max(position - PHRASE_TOKENS // 2, 0)
     return Phrase(
         before=_decode(tokenizer, ids[start:position]),
         word=_decode(tokenizer, [ids[position]]),
         after=_decode(tokenizer, ids[position + 1 : position + PHRASE_TOKENS // 2]),
         guesses=tuple(
-            (_decode(tokenizer, [token]), probability)
+            (tokenizer.decode([token]), probability)
             for token, probability in zip(tokens.tolist(), probabilities.tolist(), strict=True)
         ),
     )

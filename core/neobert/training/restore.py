@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import torch
 from attrs import evolve
 
 from neobert.data import Cursor
+from neobert.errors import UserError
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts
 from neobert.training.display import Display
@@ -27,7 +32,7 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
             f"are taken in another order, so the bits differ (trainer.num_threads = {progress.num_threads} keeps them)"
         )
     template = fill_template(parts.objective.state_dict(), progress.optimizer_layout, parts.device)
-    parts.state.apply(parts.checkpointer.load(resumption.checkpoint, template))
+    parts.state.apply(_load(parts, resumption.checkpoint, template))
     meter = Meter(parts.device)
     meter.restore(progress.meter)
     return Position(
@@ -38,3 +43,12 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
         evaluations={name: dict(means) for name, means in progress.evaluations.items()},
         skipped_steps=progress.skipped_steps,
     )
+
+
+def _load(parts: Parts, checkpoint: Path, template: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The checkpoint's state. One of another shape is refused: changes that were allowed may have made it so."""
+    try:
+        return parts.checkpointer.load(checkpoint, template)
+    except ValueError as error:
+        msg = f"this recipe's model has another shape than the checkpoint's, which no permission mends\n{error}"
+        raise UserError(msg) from error

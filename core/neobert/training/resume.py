@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from neobert.errors import UserError
 from neobert.files import faults
 from neobert.recipe import Recipe, compare, load_recipe
 from neobert.training.checkpoints import RECIPE_FILE, Progress, newest_intact, read_progress, step_directories
+from neobert.training.command import RESUME_KEY, command
 from neobert.training.run_directory import CHECKPOINTS, holds_run
 
 PAST = ("model", "tokenizer", "dataset", "datacollator", "loss", "optimizer", "scheduler")
@@ -59,7 +62,8 @@ def find_checkpoint(recipe: Recipe, run_directory: Path) -> tuple[Path | None, l
     path = parent / str(wanted) if str(wanted).isdecimal() else Path(str(wanted))
     if not path.is_dir():
         steps = ", ".join(str(step) for step in step_directories(parent)) or "none"
-        msg = f"trainer.resume_from_checkpoint = {wanted!r}: no folder {path}\ncheckpoints in {parent}: {steps}"
+        hint = "; did you mean `latest`?" if get_close_matches(str(wanted), ["latest"]) else ""
+        msg = f"{RESUME_KEY} = {wanted!r}: no folder {path}{hint}\ncheckpoints in {parent}: {steps}"
         raise UserError(msg)
     damage = faults(path)
     if damage:
@@ -84,16 +88,16 @@ def prepare_resumption(checkpoint: Path, recipe: Recipe) -> Resumption:
     """Reads a checkpoint and compares its recipe with this one; a change of the past that is not allowed is refused."""
     progress = read_progress(checkpoint)
     before = load_recipe(checkpoint / RECIPE_FILE)
-    changes = compare(before, recipe)
+    changes = [change for change in compare(before, recipe) if change.key != RESUME_KEY]
     refused = [c for c in changes if changes_past(c.key) and not _allowed(c.key, recipe)]
     if refused:
         diff = "\n".join(f"  {change}" for change in refused)
-        keys = ", ".join(f'"{change.key}"' for change in refused)
         msg = (
             f"{checkpoint} was made with another recipe, and these differences would change the past:\n{diff}\n"
-            f"take them back, or say that they are meant: --trainer.allow_changes '[{keys}]'"
+            f"take them back, or say that they are meant: {_allowing((c.key for c in refused), recipe)}"
         )
         raise UserError(msg)
+    _refuse_another_optimizer(checkpoint, before, recipe)
     if progress.step >= recipe.trainer.max_steps:
         msg = (
             f"{checkpoint} has done {progress.step} steps, and trainer.max_steps is {recipe.trainer.max_steps}: "
@@ -119,27 +123,59 @@ def compare_schedules(old: Any, new: Any, steps_done: int, recipe: Recipe) -> No
             msg = (
                 f"the learning-rate schedule differs at step {step}, which is done: factor {old(step):.6g} then, "
                 f"{new(step):.6g} now (another scheduler option, or a schedule that depends on max_steps)\n"
-                "take the change back, or say that it is meant: --trainer.allow_changes '[\"scheduler\"]'"
+                f"take the change back, or say that it is meant: {_allowing(['scheduler'], recipe)}"
             )
             raise UserError(msg)
 
 
 def check_same_data(progress: Progress, data: str, tokenizer: str, recipe: Recipe) -> None:
     """The data itself, not only its recipe, is what the checkpoint was trained on."""
-    for what, before, now in (
-        ("dataset", progress.data_fingerprint, data),
-        ("tokenizer", progress.tokenizer_fingerprint, tokenizer),
-    ):
-        if before != now and not _allowed(what, recipe):
-            msg = (
-                f"the {what} is not the one that the checkpoint was made with: its content differs "
-                f"({before[:12]} then, {now[:12]} now), though the recipe may be the same\n"
-                f"bring the old one back, or say that it is meant: --trainer.allow_changes '[\"{what}\"]'"
-            )
-            raise UserError(msg)
+    pairs = {
+        "dataset": (progress.data_fingerprint, data),
+        "tokenizer": (progress.tokenizer_fingerprint, tokenizer),
+    }
+    other = {what: pair for what, pair in pairs.items() if pair[0] != pair[1] and not _allowed(what, recipe)}
+    if other:
+        lines = (
+            f"the {what} is not the one that the checkpoint was made with: its content differs "
+            f"({before[:12]} then, {now[:12]} now), though the recipe may be the same"
+            for what, (before, now) in other.items()
+        )
+        way = f"bring the old content back, or say that it is meant: {_allowing(other, recipe)}"
+        raise UserError("\n".join((*lines, way)))
+
+
+def is_own(checkpoint: Path, run_directory: Path) -> bool:
+    """Whether a checkpoint is one of the run's own folder."""
+    return checkpoint.parent.parent.resolve() == run_directory.resolve()
+
+
+def recorded_recipe(recipe: Recipe, resumption: Resumption | None, run_directory: Path) -> Recipe:
+    """The recipe to write down. Going on in a run's own folder is no part of what it does: only where it began is."""
+    if resumption is not None and not is_own(resumption.checkpoint, run_directory):
+        return recipe
+    began = resumption.recipe.trainer.resume_from_checkpoint if resumption is not None else None
+    origins = {key: where for key, where in recipe.explicit_origins.items() if key != RESUME_KEY}
+    trainer = evolve(recipe.trainer, resume_from_checkpoint=began)
+    return evolve(recipe, trainer=trainer, explicit_origins=origins)
+
+
+def _refuse_another_optimizer(checkpoint: Path, before: Recipe, recipe: Recipe) -> None:
+    """No permission makes one optimizer's moments those of another."""
+    if before.optimizer.name != recipe.optimizer.name:
+        changes = {RESUME_KEY: None, "model.weights": checkpoint, "trainer.output_dir": "runs/NAME"}
+        msg = (
+            f"{checkpoint} holds the state of optimizer {before.optimizer.name!r}, which {recipe.optimizer.name!r} "
+            f"cannot go on with\nstart another run from its weights: {command(recipe, changes)}"
+        )
+        raise UserError(msg)
+
+
+def _allowing(keys: Iterable[str], recipe: Recipe) -> str:
+    """The override that allows these changes, beside those that are allowed already."""
+    names = ", ".join(f'"{key}"' for key in dict.fromkeys((*recipe.trainer.allow_changes, *keys)))
+    return f"--trainer.allow_changes '[{names}]'"
 
 
 def _allowed(key: str, recipe: Recipe) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in recipe.trainer.allow_changes)
-
-

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,14 +11,16 @@ from neobert.files import write_json, write_text
 from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts, assemble, build_trackers
+from neobert.training.command import command_to_go_on
 from neobert.training.devices import Placement, place, refuse_unfit_device
 from neobert.training.display import Display, make_display, notes_of_parts
 from neobert.training.environment import describe_environment
 from neobert.training.finish import finish
+from neobert.training.inspect import refuse_missing_weights
 from neobert.training.loop import Position, train
 from neobert.training.meter import Meter
 from neobert.training.recorder import Recorder
-from neobert.training.resume import Resumption, find_checkpoint, prepare_resumption
+from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare_resumption, recorded_recipe
 from neobert.training.restore import restore
 from neobert.training.run_directory import lock_run_directory, refuse_second_run, supersede
 from neobert.training.saving import Saver
@@ -36,6 +36,7 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         stack.enter_context(notes_of_parts(display))
         directory = stack.enter_context(lock_run_directory(Path(recipe.trainer.output_dir)))
         resumption = _resumption(recipe, directory, display)
+        recipe = recorded_recipe(recipe, resumption, directory)
         parts = assemble(recipe, placement, directory)
         stack.callback(parts.training_data.close)
         position = _position(recipe, parts, resumption, display)
@@ -49,15 +50,17 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
 def _resumption(recipe: Recipe, directory: Path, display: Display) -> Resumption | None:
     """Everything that could refuse the run, before data or model are touched."""
     if recipe.trainer.resume_from_checkpoint is None:
-        refuse_second_run(directory, recipe.path)
+        refuse_second_run(directory, recipe)
+        refuse_missing_weights(recipe)
         return None
     checkpoint, notes = find_checkpoint(recipe, directory)
     for note in notes:
         display.note(note)
     if checkpoint is None:
+        refuse_missing_weights(recipe)
         return None
-    if checkpoint.parent.parent.resolve() != directory.resolve():
-        refuse_second_run(directory, recipe.path)
+    if not is_own(checkpoint, directory):
+        refuse_second_run(directory, recipe)
     return prepare_resumption(checkpoint, recipe)
 
 
@@ -106,13 +109,8 @@ def _train(
         if position.step < trainer.max_steps:
             display.note(
                 f"stopped by a signal at step {position.step} of {trainer.max_steps}; it is saved. To go on:\n"
-                f"  {_command(recipe)} --trainer.resume_from_checkpoint latest"
+                f"  {command_to_go_on(recipe)}"
             )
             return stop.exit_status
     finish(recipe, parts, position, directory, display.console, saver.notes)
     return 0
-
-
-def _command(recipe: Recipe) -> str:
-    arguments = [argument for argument in sys.argv[1:] if "resume_from_checkpoint" not in argument]
-    return shlex.join(["neobert-run", *arguments]) if arguments else f"neobert-run {recipe.path}"

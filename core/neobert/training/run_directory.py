@@ -11,7 +11,9 @@ from pathlib import Path
 
 from neobert.errors import UserError
 from neobert.files import write_text
+from neobert.recipe import Recipe
 from neobert.training.checkpoints import step_directories
+from neobert.training.command import command, command_to_go_on
 
 CHECKPOINTS = "checkpoints"
 EXPORTS = "model_checkpoints"
@@ -24,8 +26,9 @@ def lock_run_directory(path: Path) -> Iterator[Path]:
     """Makes the folder and holds it: a lock on an open file, which ends with the process however it ends."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        msg = f"trainer.output_dir = {str(path)!r} is a file, not a folder"
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(place for place in (path, *path.parents) if place.is_file())
+        msg = f"trainer.output_dir = {str(path)!r} cannot be a folder: {file} is a file"
         raise UserError(msg) from error
     handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
@@ -44,13 +47,13 @@ def holds_run(path: Path) -> bool:
     return any((path / name).exists() for name in OURS)
 
 
-def refuse_second_run(path: Path, recipe: Path) -> None:
+def refuse_second_run(path: Path, recipe: Recipe) -> None:
     """A folder that holds a run is written only when resuming."""
     if holds_run(path):
         msg = (
             f"{path} already holds a run, and two runs never share a folder. Ways on:\n"
-            f"  go on with it:      neobert-run {recipe} --trainer.resume_from_checkpoint latest\n"
-            f"  start another one:  neobert-run {recipe} --trainer.output_dir {path}-2\n"
+            f"  go on with it:      {command_to_go_on(recipe)}\n"
+            f"  start another one:  {command(recipe, {'trainer.output_dir': f'{path}-2'})}\n"
             f"  start it over:      remove {path} yourself, then run the same command"
         )
         raise UserError(msg)

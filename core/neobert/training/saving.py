@@ -7,10 +7,13 @@ from pathlib import Path
 import torch
 from attrs import define, field
 
+from neobert.errors import UserError
 from neobert.export import export_model
+from neobert.files import disk_errors
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts
-from neobert.training.checkpoints import Progress, prune, save_checkpoint
+from neobert.training.checkpoints import Progress, newest_intact, prune, save_checkpoint
+from neobert.training.command import command_to_go_on
 from neobert.training.display import Display
 from neobert.training.loop import Position
 from neobert.training.run_directory import CHECKPOINTS, EXPORTS
@@ -29,7 +32,14 @@ class Saver:
     """What the newest export had to say, for the summary."""
 
     def save(self, position: Position) -> None:
-        """Saves everything at the position."""
+        """Saves everything at the position. Raises UserError where the disk does not take it."""
+        try:
+            with disk_errors():
+                self._save(position)
+        except OSError as error:
+            raise UserError(self._not_saved(position, error)) from error
+
+    def _save(self, position: Position) -> None:
         parts, step = self.parts, position.step
         state = parts.state.collect()
         save_checkpoint(
@@ -46,6 +56,17 @@ class Saver:
         for kind in (CHECKPOINTS, EXPORTS):
             prune(self.directory / kind, self.recipe.trainer.save_total_limit)
         self.display.note(f"step {step}  saved {self.directory / CHECKPOINTS / str(step)}")
+
+    def _not_saved(self, position: Position, error: OSError) -> str:
+        parent = self.directory / CHECKPOINTS
+        newest, _ = newest_intact(parent)
+        if newest is None:
+            return f"step {position.step} could not be saved in {parent}: {error.strerror}; no checkpoint is there"
+        return (
+            f"step {position.step} could not be saved whole in {self.directory}: {error.strerror}\n"
+            f"the newest checkpoint is {newest}. Mend that, then go on:  {command_to_go_on(self.recipe)}\n"
+            f"or write its model elsewhere:  neobert-run --export {newest} FOLDER"
+        )
 
     def _progress(self, position: Position, state: dict[str, object]) -> Progress:
         return Progress(

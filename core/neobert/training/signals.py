@@ -1,9 +1,15 @@
-"""SIGTERM and SIGINT finish the step, save, and leave; a second one leaves at once."""
+"""SIGTERM and SIGINT finish the step, save, and leave; a second one leaves at once, as it would outside a run."""
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import suppress
 from types import FrameType, TracebackType
+
+from neobert.errors import Terminated
+
+STDERR = 2
 
 
 class StopSignal:
@@ -31,5 +37,8 @@ class StopSignal:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.number:
-            raise SystemExit(128 + number)
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         self.number = number
+        with suppress(OSError):
+            # Not through a buffered stream: the signal may have come in the midst of a print to it.
+            os.write(STDERR, b"stopping: this step is finished and saved first; a second signal leaves at once\n")

@@ -33,7 +33,7 @@ class RunState:
         state: dict[str, Any] = dict(self.objective.state_dict())
         packed = self.optimizer.state_dict()
         names = self._names()
-        for index, values in packed["state"].items():
+        for index, values in sorted(packed["state"].items()):
             for key, value in values.items():
                 state[f"{OPTIMIZER}{names[index]}.{key}"] = value
         state[GROUPS_KEY] = {"initial": self.initial_groups, "current": group_options(self.optimizer)}
@@ -52,6 +52,16 @@ class RunState:
         ):
             group.update(_evolved(group, initial, saved))
         self.optimizer.load_state_dict(packed)
+        self._keep_dtypes(packed["state"])
+
+    def _keep_dtypes(self, saved: Mapping[int, Mapping[str, Any]]) -> None:
+        """Torch casts what it loads to the parameter's dtype: a moment of another one is put back as it was."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for index, values in saved.items():
+            loaded = self.optimizer.state[parameters[index]]
+            for key, value in values.items():
+                if isinstance(value, Tensor) and loaded[key].dtype != value.dtype:
+                    loaded[key] = value
 
     def _by_index(self, moments: dict[str, Any]) -> dict[int, dict[str, Any]]:
         by_index: dict[int, dict[str, Any]] = {}
@@ -113,13 +123,21 @@ def group_options(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
-    return value.item() if isinstance(value, Tensor) else value
+    return value.tolist() if isinstance(value, Tensor) else value
+
+
+def _like(value: Any, fresh: Any) -> Any:
+    """A JSON value as the type that the optimizer keeps it in."""
+    if isinstance(fresh, Tensor):
+        return torch.tensor(value, dtype=fresh.dtype, device=fresh.device)
+    return tuple(value) if isinstance(fresh, tuple) else value
 
 
 def _evolved(fresh: Mapping[str, Any], initial: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Saved values, except where this recipe says another one than the checkpoint's did: what it says is meant."""
+    """Saved values, except where this recipe says another one than the checkpoint's did: what it says is meant.
+
+    What neither says is the optimizer's own, added while it ran.
+    """
     return {
-        key: tuple(value) if isinstance(fresh[key], tuple) else value
-        for key, value in saved.items()
-        if key in fresh and _plain(fresh[key]) == initial.get(key)
+        key: _like(value, fresh.get(key)) for key, value in saved.items() if _plain(fresh.get(key)) == initial.get(key)
     }

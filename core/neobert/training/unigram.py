@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from neobert.data import EvaluationData
-from neobert.training.evaluate import LABELS
+from neobert.training.evaluate import LABELS, MASKED_POSITIONS
 
 
 def unigram_cross_entropy(token_counts: np.ndarray, data: EvaluationData) -> float | None:
     """Nats a token of an add-one-smoothed unigram model, (V,) counts of the training tokens, on the held-out masked
-    tokens. None where batches have no labels.
+    tokens. None where batches have no masked tokens: `labels` may be anything then.
     """
     log_probabilities = np.log(token_counts + 1.0) - np.log(token_counts.sum() + len(token_counts))
     total, count = 0.0, 0
     for batch in data:
-        if LABELS not in batch.fields:
+        if MASKED_POSITIONS not in batch.fields or LABELS not in batch.fields:
             return None
         labels = batch.fields[LABELS].numpy()
         total -= float(log_probabilities[labels].sum())

@@ -36,8 +36,8 @@ class WeightFiles:
     """``config.json``, else the [model] table of ``recipe.toml``, else empty."""
 
 
-def read_weights(path: Path) -> WeightFiles:
-    """Reads a safetensors file, a folder of them (sharded or not), a checkpoint, or a run's newest one.
+def find_weights(path: Path) -> tuple[Path, list[Path]]:
+    """What ``path`` means, and its safetensors files: one, a folder of them, a checkpoint, or a run's newest one.
 
     Raises UserError when there is nothing there that can be read whole.
     """
@@ -46,6 +46,14 @@ def read_weights(path: Path) -> WeightFiles:
         raise UserError(msg)
     source = newest_of_run(path) if path.is_dir() else path
     files = _files_of(source) if source.is_dir() else [source]
+    for file in files:
+        _refuse_other_formats(file)
+    return source, files
+
+
+def read_weights(path: Path) -> WeightFiles:
+    """Reads what `find_weights` finds; raises UserError where it can't."""
+    source, files = find_weights(path)
     tensors: dict[str, Tensor] = {}
     for file in files:
         for name, tensor in _read(file).items():
@@ -101,12 +109,15 @@ def _shards(index: Path) -> list[Path]:
     return files
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _refuse_other_formats(file: Path) -> None:
     if file.suffix in PICKLES:
         raise _pickle_refused(file)
     if file.suffix != SUFFIX:
         msg = f"{file} is not a {SUFFIX} file"
         raise UserError(msg)
+
+
+def _read(file: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(file)
     except (OSError, SafetensorError) as error:

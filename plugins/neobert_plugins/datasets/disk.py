@@ -28,6 +28,9 @@ def read(options: Disk) -> dict[str, Any]:
         raise UserError(msg)
     try:
         loaded = datasets.load_from_disk(str(folder))
+    except IndexError as error:  # what the library says where there is no file of rows
+        msg = f"dataset.path = {options.path!r} is empty: it was saved without a row"
+        raise UserError(msg) from error
     except (OSError, ValueError, KeyError) as error:
         msg = f"dataset.path = {options.path!r} cannot be read: {type(error).__name__}: {error}"
         raise UserError(msg) from error

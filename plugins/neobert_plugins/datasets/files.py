@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neobert.errors import UserError
-from neobert_plugins.datasets.quiet import bars_on_terminals_only
+from neobert_plugins.datasets.quiet import bars_on_terminals_only, errors_only_raised
 
 if TYPE_CHECKING:
     from neobert_plugins.datasets.options import Files
@@ -46,7 +46,7 @@ def _load(reader: str, files: dict[str, list[str]], options: Files) -> dict[str,
     if reader == "csv" and all(".tsv" in Path(file).suffixes for found in files.values() for file in found):
         settings["sep"] = "\t"
     try:
-        with bars_on_terminals_only():
+        with bars_on_terminals_only(), errors_only_raised():
             loaded = datasets.load_dataset(reader, data_files=files, streaming=options.streaming, **settings)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         found = [file for names in files.values() for file in names]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Disk:
     """A dataset that the `datasets` library saved to a folder (`save_to_disk`)."""
 
-    path: str = field(metadata={"help": "the folder"})
+    path: str = field(metadata={"help": "the folder", "path": True})
 
     def build(self, context: BuildContext) -> dict[str, Any]:
         """Its splits; a folder without splits is ``train``."""
@@ -27,8 +27,10 @@ class Disk:
 class Files:
     """Text, JSON lines, CSV or Parquet files, by a glob pattern."""
 
-    path: str = field(metadata={"help": "a file, a folder or a glob pattern (`**` crosses folders) to train on"})
-    eval_path: str | None = field(default=None, metadata={"help": "the same, to evaluate on"})
+    path: str = field(
+        metadata={"help": "a file, a folder or a glob pattern (`**` crosses folders) to train on", "path": True}
+    )
+    eval_path: str | None = field(default=None, metadata={"help": "the same, to evaluate on", "path": True})
     format: Literal["text", "json", "csv", "parquet"] | None = field(
         default=None,
         metadata={"help": "unset: by suffix (.txt .md, .jsonl .json, .csv .tsv, .parquet; .gz .zst too)"},

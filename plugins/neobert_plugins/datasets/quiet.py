@@ -1,13 +1,27 @@
-"""Progress bars of the `datasets` library only where somebody watches."""
+"""What the `datasets` library prints: bars only where somebody watches, no lines about errors that are told anyway."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@contextmanager
+def errors_only_raised() -> Iterator[None]:
+    """Inside, what fails is raised and not also logged; afterwards as it was."""
+    from datasets.utils import logging as datasets_logging
+
+    level = datasets_logging.get_verbosity()
+    datasets_logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        datasets_logging.set_verbosity(level)
 
 
 @contextmanager

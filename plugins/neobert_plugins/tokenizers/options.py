@@ -45,7 +45,7 @@ class TrainWordPiece:
 class Pretrained:
     """A tokenizer from a local folder or the Hugging Face hub."""
 
-    path: str = field(metadata={"help": "local folder (never touches the network), or a hub name"})
+    path: str = field(metadata={"help": "local folder (never touches the network), or a hub name", "path": "if_exists"})
     revision: str | None = field(default=None, metadata={"help": "branch, tag or commit on the hub; unset: main"})
     trust_remote_code: bool = field(
         default=False, metadata={"help": "run Python code that the tokenizer's repository brings"}

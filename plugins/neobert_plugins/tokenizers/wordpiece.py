@@ -96,9 +96,15 @@ def _vocabulary(texts: Any, options: TrainWordPiece) -> dict[str, int]:
     characters: Counter[str] = Counter()
     for text in texts():
         characters.update(empty.normalizer.normalize_str(text))
-    frequent = sorted(characters, key=lambda character: (-characters[character], character))
+    frequent = sorted(
+        (character for character in characters if not character.isspace()),
+        key=lambda character: (-characters[character], character),
+    )
+    if not frequent:
+        msg = "the training split has no text to train a tokenizer on: every document in it is empty"
+        raise UserError(msg)
     room = min(_ALPHABET, (options.vocab_size - len(SPECIAL_TOKENS)) // 2)
-    alphabet = sorted([character for character in frequent if not character.isspace()][:room])
+    alphabet = sorted(frequent[:room])
     inside = [f"##{character}" for character in alphabet if not _is_punctuation(character)]
     fixed = [*SPECIAL_TOKENS, *alphabet, *inside]
     trainer = trainers.WordPieceTrainer(

@@ -143,3 +143,15 @@ def test_streams():
         with pytest.raises(UserError, match=r"set dataset\.eval_samples"):
             select({"train": stream}, **keys)
         stream = rows(5).to_iterable_dataset()
+
+
+def test_a_stream_that_does_not_say_its_columns():
+    stream = datasets.IterableDataset.from_generator(lambda: ({"body": f"t{i}", "n": i} for i in range(5)))
+    assert stream.features is None
+    splits = select({"train": stream}, eval_samples=2)
+    assert [list(split) for split in (splits.eval, splits.train)] == [
+        [{"text": "t0"}, {"text": "t1"}],
+        [{"text": "t2"}, {"text": "t3"}, {"text": "t4"}],
+    ]
+    with pytest.raises(UserError, match="it has no row"):
+        select({"train": datasets.IterableDataset.from_generator(lambda: iter(()))})

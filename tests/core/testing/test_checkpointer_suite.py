@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import zlib
 
+import numpy as np
 import pytest
 import torch
 
@@ -129,8 +131,36 @@ class IgnoresDamage(Plain):
             return dict(template)
 
 
+class BesidePickle(Plain):
+    def save(self, directory, state):
+        super().save(directory, state)
+        (directory / "keys").write_bytes(pickle.dumps(sorted(state)))
+
+
+class Archive(Plain):
+    """The same in numpy's archive, which is a zip file without a pickle, beside an empty file and bytes that begin
+    as a pickle would.
+    """
+
+    def save(self, directory, state):
+        super().save(directory, state)
+        files = {path.name: np.frombuffer(path.read_bytes(), np.uint8) for path in directory.iterdir()}
+        np.savez(directory / "all.npz", **files)
+        (directory / "empty").touch()
+        (directory / "raw").write_bytes(b"\x80\x90\xa0")
+
+    def load(self, directory, template):
+        if (directory / "raw").read_bytes() != b"\x80\x90\xa0" or not (directory / "empty").exists():
+            raise ValueError("files are missing")
+        with np.load(directory / "all.npz") as archive:
+            for name in archive.files:
+                archive[name]
+        return super().load(directory, template)
+
+
 BROKEN = {
     ByPickle: "holds no pickle",
+    BesidePickle: "holds no pickle",
     LosesPrecision: "what is loaded is what was saved",
     WritesATime: "gives the same bytes",
     TakesMissingKeys: "load raises when the state",
@@ -143,8 +173,9 @@ BROKEN = {
 }
 
 
-def test_a_plain_checkpointer_passes(options_for):
-    check_checkpointer(options_for(Plain))
+@pytest.mark.parametrize("checkpointer", [Plain, Archive])
+def test_a_plain_checkpointer_passes(checkpointer, options_for):
+    check_checkpointer(options_for(checkpointer))
 
 
 @pytest.mark.parametrize("checkpointer", BROKEN, ids=lambda checkpointer: checkpointer.__name__)

@@ -90,14 +90,20 @@ class DetachesTheEncoder(Plain):
 class GradientsInMetrics(Plain):
     def forward(self, encoder, batch):
         output = super().forward(encoder, batch)
-        return LossOutput(output.total, output.count, {"loss": output.total})
+        return LossOutput(output.total, output.count, {"total": output.total})
 
 
 class MeansInMetrics(Plain):
     def forward(self, encoder, batch):
         output = super().forward(encoder, batch)
         mean = output.total.detach() / output.count.clamp(min=1)
-        return LossOutput(output.total, output.count, {"loss": mean})
+        return LossOutput(output.total, output.count, {"mean": mean})
+
+
+class TakesTheCoresName(Plain):
+    def forward(self, encoder, batch):
+        output = super().forward(encoder, batch)
+        return LossOutput(output.total, output.count, {"loss": output.total.detach() * 2})
 
 
 class VectorTotal(Plain):
@@ -137,7 +143,21 @@ class Noisy(Plain):
         return F.dropout(super().hidden(encoder, batch), 0.1)
 
 
+class DrawsFromElsewhere(Plain):
+    def hidden(self, encoder, batch):
+        hidden = super().hidden(encoder, batch)
+        generator = torch.Generator()
+        generator.seed()
+        return hidden * (1 + self.training * torch.rand(1, generator=generator))
+
+
+class Dropout(Plain):
+    def hidden(self, encoder, batch):
+        return F.dropout(super().hidden(encoder, batch), 0.1, self.training)
+
+
 BROKEN = {
+    DrawsFromElsewhere: "in train mode the total",
     DividesByItsCount: "total is a sum",
     DividesByItsCountUnlessEmpty: "total is a sum",
     CountsTokens: "padding sequence changes",
@@ -147,7 +167,8 @@ BROKEN = {
     SeesPadding: "padding sequence changes",
     DetachesTheEncoder: "sends a gradient to the encoder",
     GradientsInMetrics: "detached scalar",
-    MeansInMetrics: "metric loss is a sum",
+    MeansInMetrics: "metric mean is a sum",
+    TakesTheCoresName: "the core logs `loss`",
     VectorTotal: "total is a scalar",
     SmoothsAcrossTheBatch: "gradients of a batch's parts",
     WrongHead: "logits are what head_state says",
@@ -157,8 +178,9 @@ BROKEN = {
 }
 
 
-def test_a_plain_loss_passes(options_for):
-    check_loss(options_for(Plain))
+@pytest.mark.parametrize("loss", [Plain, Dropout])
+def test_a_plain_loss_passes(loss, options_for):
+    check_loss(options_for(loss))
 
 
 @pytest.mark.parametrize("loss", BROKEN, ids=lambda loss: loss.__name__)
@@ -172,6 +194,17 @@ def test_a_mean_that_is_not_finite_without_masks_is_noticed(options_for, notices
             return F.cross_entropy(logits, labels) * len(labels)
 
     notices(check_loss, options_for(NotFinite), "total is a finite 0")
+
+
+def test_a_loss_that_learns_from_every_token_passes(options_for):
+    class EveryToken(Plain):
+        def forward(self, encoder, batch):
+            kept = batch.num_tokens
+            hidden = encoder(batch.input_ids, batch.layout)[:kept]
+            total = self.cross_entropy(self.logits(encoder, hidden), batch.input_ids[:kept])
+            return LossOutput(total, torch.tensor(kept))
+
+    check_loss(options_for(EveryToken))
 
 
 class SequenceMean(nn.Module):

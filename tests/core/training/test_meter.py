@@ -28,3 +28,9 @@ def test_means_are_sums_over_counts() -> None:
 
 def test_perplexity_of_a_hopeless_loss_is_infinite() -> None:
     assert perplexity(1e9) == math.inf
+
+
+def test_the_cores_own_names_are_not_a_losss_to_take() -> None:
+    meter = Meter(torch.device("cpu"))
+    meter.add(LossOutput(torch.tensor(6.0), torch.tensor(2), {"loss": torch.tensor(1.0), "share": 0.5}))
+    assert meter.read() == {"loss": 3.0, "share": 0.25, "perplexity": math.exp(3.0)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -10,9 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from neobert.data import TrainingData
 from neobert.errors import UserError
+from neobert.recipe import load_recipe
+from neobert.training.run import run
 
 Run = Callable[..., tuple[int, str]]
 STATE = "checkpoints/6/state.safetensors"
@@ -57,7 +61,7 @@ def test_a_signal_saves_and_the_same_folder_goes_on(go: Run, monkeypatch: pytest
         status, said = go()
     assert status == 143
     assert "stopped by a signal at step 3 of 6" in said
-    assert "--trainer.resume_from_checkpoint latest" in said
+    assert "neobert-run recipe.toml --trainer.resume_from_checkpoint latest\n" in said
     status, said = go("--trainer.resume_from_checkpoint=latest")
     assert status == 0
     assert Path("run", STATE).read_bytes() == Path("whole", STATE).read_bytes()
@@ -95,6 +99,44 @@ def test_a_changed_past_is_refused_by_name(go: Run, override: str, named: str) -
     assert sorted(Path("run").rglob("*")) == before
 
 
+def test_what_no_permission_mends_is_refused(go: Run) -> None:
+    go("--trainer.max_steps=2")
+    before = sorted(Path("run").rglob("*"))
+    for override, table, said in (
+        ("--model.hidden_size=64", "model", r"another shape(.|\n)*expected float32 \(128, 64\)"),
+        ("--optimizer=adamw", "optimizer", r"the state of optimizer 'muon'(.|\n)*--model.weights run/checkpoints/2"),
+    ):
+        with pytest.raises(UserError, match=said):
+            go("--trainer.resume_from_checkpoint=latest", override, f"--trainer.allow_changes=['{table}']")
+    assert sorted(Path("run").rglob("*")) == before
+
+
+def test_going_on_is_no_part_of_the_recipe_that_is_written(go: Run) -> None:
+    go("--trainer.max_steps=2")
+    _, said = go("--trainer.resume_from_checkpoint=2", "--trainer.max_steps=3")
+    assert "trainer.max_steps: 2 -> 3" in said
+    assert "resume_from_checkpoint" not in said
+    for file in ("run/recipe.toml", "run/checkpoints/3/recipe.toml"):
+        assert load_recipe(file).trainer.resume_from_checkpoint is None
+    # Where a run began in another folder's checkpoint, that is what it does, and what it is run again with.
+    go("--trainer.resume_from_checkpoint=run/checkpoints/2", "--trainer.max_steps=3", "--trainer.output_dir=branch")
+    go("--trainer.resume_from_checkpoint=latest", "--trainer.max_steps=4", "--trainer.output_dir=branch")
+    recipe = load_recipe("branch/recipe.toml", ["--trainer.output_dir=again"])
+    assert recipe.trainer.resume_from_checkpoint == str(Path("run/checkpoints/2").absolute())
+    assert run(recipe, Console(file=io.StringIO())) == 0
+    state = "checkpoints/4/state.safetensors"
+    assert Path("again", state).read_bytes() == Path("branch", state).read_bytes()
+
+
+def test_the_written_recipe_runs_again_from_anywhere(go: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    go("--trainer.max_steps=2")
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert run(load_recipe("../run/recipe.toml", ["--trainer.output_dir=again"]), Console(file=io.StringIO())) == 0
+    state = "checkpoints/2/state.safetensors"
+    assert Path("again", state).read_bytes() == Path("../run", state).read_bytes()
+
+
 def test_a_change_that_is_meant_goes_on(go: Run) -> None:
     go("--trainer.max_steps=2")
     status, said = go(
@@ -108,8 +150,10 @@ def test_other_content_under_the_same_recipe_is_refused(go: Run) -> None:
     go("--trainer.max_steps=2")
     with Path("corpus.txt").open("a", encoding="utf-8") as file:
         file.write("one more document with a few words\n")
-    with pytest.raises(UserError, match="its content differs"):
-        go("--trainer.resume_from_checkpoint=latest")
+    with pytest.raises(UserError, match="its content differs") as refused:
+        go("--trainer.resume_from_checkpoint=latest", "--trainer.allow_changes=['trainer.seed']")
+    # All in one answer, and what was allowed before stays so.
+    assert """--trainer.allow_changes '["trainer.seed", "dataset", "tokenizer"]'""" in str(refused.value)
 
 
 def test_damage_is_named_and_the_newest_intact_one_is_used(go: Run) -> None:
@@ -140,6 +184,8 @@ def test_a_step_that_is_not_there(go: Run) -> None:
     go("--trainer.max_steps=2")
     with pytest.raises(UserError, match=r"checkpoints in run/checkpoints: 2"):
         go("--trainer.resume_from_checkpoint=1")
+    with pytest.raises(UserError, match="did you mean `latest`"):
+        go("--trainer.resume_from_checkpoint=lastest")
     with pytest.raises(UserError, match="nothing is left to do"):
         go("--trainer.resume_from_checkpoint=2", "--trainer.max_steps=2")
 

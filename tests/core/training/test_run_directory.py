@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,15 +16,22 @@ from neobert.training.run_directory import METRICS, lock_run_directory, refuse_s
 
 
 def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
-    refuse_second_run(tmp_path, Path("r.toml"))
+    recipe: Any = SimpleNamespace(path=Path("r.toml"), overrides=("--trainer.output_dir", "mine", "--model.ngpt=true"))
+    refuse_second_run(tmp_path, recipe)
     (tmp_path / METRICS).write_text("")
-    with pytest.raises(UserError, match="resume_from_checkpoint latest"):
-        refuse_second_run(tmp_path, Path("r.toml"))
+    with pytest.raises(UserError) as refused:
+        refuse_second_run(tmp_path, recipe)
+    # The overrides belong to the run: without them the commands would mean another folder, or another run.
+    on, another, _ = str(refused.value).splitlines()[1:]
+    given = "neobert-run r.toml --trainer.output_dir"
+    assert on.endswith(f"{given} mine --model.ngpt true --trainer.resume_from_checkpoint latest")
+    assert another.endswith(f"{given} {tmp_path}-2 --model.ngpt true")
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["run", "run/inside/it"])
+def test_a_file_is_no_folder(tmp_path: Path, place: str) -> None:
     (tmp_path / "run").write_text("")
-    with pytest.raises(UserError, match="is a file"), lock_run_directory(tmp_path / "run"):
+    with pytest.raises(UserError, match="run is a file"), lock_run_directory(tmp_path / place):
         pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -75,3 +76,43 @@ def test_every_key_is_used_or_it_is_an_error() -> None:
         run.apply({key: value for key, value in saved.items() if key != "encoder.weight"})
     with pytest.raises(RuntimeError, match="encoder.more"):
         run.apply(saved | {"encoder.more": torch.zeros(1)})
+
+
+class _Counting(torch.optim.Optimizer):
+    """Keeps a tensor among its options, one more that it adds later, and moments wider than the parameters."""
+
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        super().__init__(parameters, {"lr": 0.1, "scale": torch.ones(2, dtype=torch.float64), "betas": (0.5, 0.9)})
+
+    @torch.no_grad()
+    def step(self, closure: object = None) -> None:
+        for group in self.param_groups:
+            group["late"] = group.get("late", 0) + 1
+            group["scale"] = group["scale"] * 0.9
+            for parameter in group["params"]:
+                state = self.state[parameter]
+                state["wide"] = state.get("wide", 0.0) * 0.3 + parameter.grad.double()
+                parameter.sub_((state["wide"] * group["scale"].prod() / group["late"]).float())
+
+
+def _counting() -> RunState:
+    objective = _objective()
+    named = dict(objective.named_parameters())
+    optimizer = _Counting(list(named.values()))
+    groups = (ParameterGroup(role="vector", decay=False, parameters=named),)
+    return RunState(objective, optimizer, groups, group_options(optimizer))
+
+
+def test_options_that_an_optimizer_adds_and_moments_of_any_dtype_go_on_bit_for_bit() -> None:
+    first, second = _counting(), _counting()
+    _step(first)
+    _step(first)
+    saved = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in first.collect().items()}
+    _load(second, {**saved, GROUPS_KEY: json.loads(json.dumps(saved[GROUPS_KEY]))})
+    assert list(second.collect()) == list(saved)
+    assert second.optimizer.param_groups[0]["scale"].dtype == torch.float64
+    _step(first)
+    _step(second)
+    for name, value in first.collect().items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, second.collect()[name]), name
