@@ -198,8 +198,7 @@ def test_each_part_sees_those_that_are_built_before_it(go: Go, monkeypatch: pyte
 def _has(context: BuildContext, name: str) -> bool:
     try:
         getattr(context, name)
-    except NotBuiltError as error:
-        assert f"context.{name} is not there yet" in str(error)
+    except NotBuiltError:
         return False
     return True
 

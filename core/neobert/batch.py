@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
@@ -34,7 +35,7 @@ class SequenceLayout:
 
     @position_ids.default
     def _position_ids(self) -> Tensor:
-        return _positions(self.cu_seqlens, sum(self.lengths))
+        return _positions(self.lengths).to(self.cu_seqlens.device)
 
     @classmethod
     def from_lengths(cls, lengths: Iterable[int], device: torch.device | str | None = None) -> SequenceLayout:
@@ -43,8 +44,8 @@ class SequenceLayout:
         if min(host, default=1) < 1:
             msg = f"a sequence has at least one token, got lengths {host}"
             raise ValueError(msg)
-        cu_seqlens = torch.tensor((0, *host), dtype=torch.int64).cumsum(0).to(torch.int32)
-        layout = cls(cu_seqlens, max(host, default=0), host, _positions(cu_seqlens, sum(host)))
+        cu_seqlens = torch.from_numpy(np.cumsum((0, *host), dtype=np.int32))
+        layout = cls(cu_seqlens, max(host, default=0), host, _positions(host))
         return layout if device is None else layout.to(device)
 
     @property
@@ -124,8 +125,7 @@ def pad_batch(batch: Batch, num_tokens: int, pad_token_id: int) -> Batch:
     return evolve(batch, input_ids=torch.cat((batch.input_ids, pad_ids)), layout=layout, padding=short)
 
 
-def _positions(cu_seqlens: Tensor, num_tokens: int) -> Tensor:
-    starts = cu_seqlens[:-1].to(torch.int64)
-    lengths = cu_seqlens.diff().to(torch.int64)
-    begins = torch.repeat_interleave(starts, lengths, output_size=num_tokens)
-    return torch.arange(num_tokens, device=cu_seqlens.device) - begins
+def _positions(lengths: tuple[int, ...]) -> Tensor:
+    """(T,) int64 on the host. In numpy: torch would start its threads for so little work."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    return torch.from_numpy(np.arange(sum(lengths)) - np.repeat(ends - np.asarray(lengths, dtype=np.int64), lengths))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ def attend(q, k, v, layout, *, scale, window=None, dropout_p=0.0):
     if dropout_p:
         raise ValueError("no dropout here")
     out, bounds = [], layout.cu_seqlens.tolist()
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         scores = torch.einsum("ihd,jhd->hij", q[start:stop], k[start:stop]) * scale
         if window is not None:
             place = torch.arange(stop - start, device=q.device)

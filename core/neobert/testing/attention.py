@@ -14,7 +14,7 @@ from attrs import frozen
 
 from neobert.batch import SequenceLayout
 from neobert.capabilities import Capabilities
-from neobert.testing.context import as_options, build, make_context, per_sequence
+from neobert.testing.context import as_options, build, per_sequence, text_context
 from neobert.testing.promises import require, require_close, require_equal
 from neobert.testing.reference import plain_attention
 
@@ -40,7 +40,7 @@ def check_attn_backend(options: Any) -> None:
         msg = f"runs on {', '.join(capabilities.devices)}, and this machine has none of them"
         raise SkipTest(msg)
     for device in devices:
-        backend = build("attn_backend", options, make_context(device=torch.device(device)))
+        backend = build("attn_backend", options, text_context(device=torch.device(device)))
         for name in capabilities.dtypes:
             dtype = getattr(torch, name, None)
             if not isinstance(dtype, torch.dtype):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from neobert.testing.context import as_options, build, temporary_context
+from neobert.testing.context import as_options, build, late_context, temporary_context
 from neobert.testing.promises import require, require_equal
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _PICKLE_BEGINS = b"\x80"
 def check_checkpointer(options: Any) -> None:
     """Saves and loads states of every kind of tensor. Raises `AssertionError` for a broken promise."""
     options = as_options(options)
-    with temporary_context() as context:
+    with temporary_context(late_context) as context:
         checkpointer: Checkpointer = build("checkpointer", options, context)
         _check_round_trips(checkpointer, make_state())
         _check_round_trips(checkpointer, {"only.value": 1})

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from neobert.batch import Batch
-from neobert.testing.context import LENGTHS, as_options, build, make_context, make_sequences, make_tokenizer
+from neobert.testing.context import LENGTHS, as_options, build, make_sequences, make_tokenizer, text_context
 from neobert.testing.promises import require, require_equal
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def check_datacollator(options: Any, *, examples: Examples | None = None) -> Non
     """
     options = as_options(options)
     tokenizer = make_tokenizer()
-    context = make_context(tokenizer=tokenizer, vocab_size=len(tokenizer))
+    context = text_context(tokenizer=tokenizer)
     collate: Collator = build("datacollator", options, context)
     given = examples
     if given is None:

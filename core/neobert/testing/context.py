@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from attrs import evolve
 
 from neobert.context import BuildContext
 from neobert.parts import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _TEXT = """
 the a of and to in is was for on as with by at from it an be this that are or his he not have had
@@ -53,11 +54,32 @@ def make_context(run_directory: Path | str | None = None, **changes: Any) -> Bui
     return BuildContext(**{**fields, **changes})
 
 
+def text_context(run_directory: Path | str | None = None, **changes: Any) -> BuildContext:
+    """The same as parts see it once dataset and tokenizer are built."""
+    from datasets import Dataset
+
+    tokenizer = make_tokenizer()
+    rows = {"train": Dataset.from_dict({"text": make_texts()})}
+    built = {"dataset": rows, "tokenizer": tokenizer, "vocab_size": len(tokenizer)}
+    return make_context(run_directory, **{**built, **changes})
+
+
+def late_context(run_directory: Path | str | None = None, **changes: Any) -> BuildContext:
+    """The same as parts see it that are built after encoder and loss."""
+    from neobert.testing.encoder import TinyEncoder
+    from neobert.training.groups import group_parameters
+
+    context = text_context(run_directory, **changes)
+    encoder = TinyEncoder(context.vocab_size, dtype=torch.float32)
+    head = torch.nn.Linear(encoder.hidden_size, context.vocab_size)
+    return evolve(context, encoder=encoder, parameter_groups=group_parameters(encoder, head))
+
+
 @contextmanager
-def temporary_context(**changes: Any) -> Iterator[BuildContext]:
-    """The same with a run directory that is there while it is used."""
+def temporary_context(make: Callable[..., BuildContext] = make_context, **changes: Any) -> Iterator[BuildContext]:
+    """What ``make`` gives, with a run directory that is there while it is used."""
     with tempfile.TemporaryDirectory() as directory:
-        yield make_context(directory, **changes)
+        yield make(directory, **changes)
 
 
 def make_tokenizer() -> Any:

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from torch import Tensor, nn
 
 from neobert.batch import Batch, SequenceLayout, pad_batch
-from neobert.testing.context import LENGTHS, as_options, build, make_context, make_sequences, make_tokenizer
+from neobert.testing.context import LENGTHS, as_options, build, make_sequences, make_tokenizer, text_context
 from neobert.testing.encoder import TinyEncoder
 from neobert.testing.promises import require, require_all_close, require_close, require_equal
 
@@ -98,7 +98,7 @@ class _Setting:
 def _make_setting(options: Any) -> _Setting:
     tokenizer = make_tokenizer()
     encoder = TinyEncoder(len(tokenizer))
-    context = make_context(tokenizer=tokenizer, vocab_size=len(tokenizer), encoder=encoder)
+    context = text_context(tokenizer=tokenizer, encoder=encoder)
     loss = build("loss", options, context)
     require(isinstance(loss, nn.Module), "a loss is an nn.Module", found=type(loss))
     return _Setting(encoder, loss.double().eval())

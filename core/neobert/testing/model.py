@@ -21,10 +21,10 @@ from neobert.testing.context import (
     LENGTHS,
     as_options,
     build,
-    make_context,
     make_sequences,
     make_tokenizer,
     per_sequence,
+    text_context,
 )
 from neobert.testing.promises import require, require_all_close, require_close, require_equal
 
@@ -62,7 +62,7 @@ class _Setting:
         return 1e-9 if self.dtype == torch.float64 else 1e-4
 
     def build(self, seed: int = 0) -> Any:
-        context = make_context(tokenizer=make_tokenizer(), vocab_size=self.vocab_size, seed=seed)
+        context = text_context(vocab_size=self.vocab_size, seed=seed)
         return build("model", self.options, context).to(self.dtype)
 
     def run(self, sequences: Sequence[Tensor], keep: Tensor | None = None) -> Tensor:

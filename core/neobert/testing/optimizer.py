@@ -9,7 +9,7 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from neobert.testing.context import as_options, build, make_context
+from neobert.testing.context import as_options, build, text_context
 from neobert.testing.encoder import TinyEncoder
 from neobert.testing.promises import require, require_equal
 from neobert.training.groups import group_parameters
@@ -53,7 +53,7 @@ class _Setting:
             head.weight.copy_(encoder.input_embedding.weight * 0.3)
             head.bias.fill_(0.1)
         groups = group_parameters(encoder, head)
-        optimizer = build("optimizer", options, make_context(parameter_groups=groups))
+        optimizer = build("optimizer", options, text_context(encoder=encoder, parameter_groups=groups))
         return cls(optimizer, groups, Objective(encoder, head))
 
     @property

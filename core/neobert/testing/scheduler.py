@@ -6,7 +6,7 @@ import math
 import random
 from typing import TYPE_CHECKING, Any
 
-from neobert.testing.context import as_options, build, make_context
+from neobert.testing.context import as_options, build, late_context
 from neobert.testing.promises import require
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def check_scheduler(options: Any, *, max_steps: int = 1000) -> None:
     """Evaluates the schedule at every step of a run. Raises `AssertionError` for a broken promise."""
     options = as_options(options)
-    schedule: Schedule = build("scheduler", options, make_context(max_steps=max_steps))
+    schedule: Schedule = build("scheduler", options, late_context(max_steps=max_steps))
     steps = list(range(max_steps + 1))
     factors = [schedule(step) for step in steps]
     for step, factor in zip(steps, factors, strict=True):
@@ -27,7 +27,7 @@ def check_scheduler(options: Any, *, max_steps: int = 1000) -> None:
     again = {step: schedule(step) for step in shuffled}
     promise = "a schedule is a pure function of the step: a resumed run asks for any step first"
     _require_same(factors, [again[step] for step in steps], promise)
-    fresh: Schedule = build("scheduler", options, make_context(max_steps=max_steps, seed=1))
+    fresh: Schedule = build("scheduler", options, late_context(max_steps=max_steps, seed=1))
     _require_same(factors, [fresh(step) for step in steps], f"{promise}, and it does not depend on the seed")
 
 

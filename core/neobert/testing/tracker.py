@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from neobert.testing.context import as_options, build, temporary_context
+from neobert.testing.context import as_options, build, late_context, temporary_context
 from neobert.testing.promises import require
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def check_tracker(options: Any) -> None:
     Raises `AssertionError` for a broken promise.
     """
     options = as_options(options)
-    with temporary_context() as context:
+    with temporary_context(late_context) as context:
         for steps in ((0, 1, 10), (11,)):
             tracker: Tracker = build("tracker", options, context)
             for step in steps:

@@ -63,7 +63,7 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
         logger.info(note)
     context = evolve(context, dataset=splits.as_mapping())
     tokenizer = recipe.tokenizer.build(context)
-    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(len(tokenizer), recipe))
+    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(count_tokens(tokenizer), recipe))
     training_data, evaluation_data = build_data(
         recipe, splits.as_mapping(), tokenizer, recipe.datacollator, context
     )
@@ -112,6 +112,11 @@ def build_objective(recipe: Recipe, context: BuildContext) -> tuple[Objective, B
 def build_trackers(recipe: Recipe, context: BuildContext) -> list[Tracker]:
     """One tracker for each that the recipe names, on the first rank only."""
     return [part.build(context) for part in recipe.trackers] if context.rank == 0 else []
+
+
+def count_tokens(tokenizer: Any) -> int:
+    """One past its largest id: a vocabulary may have holes."""
+    return max(len(tokenizer), 1 + max(tokenizer.get_vocab().values()))
 
 
 def padded_vocab_size(num_tokens: int, recipe: Recipe) -> int:

@@ -12,7 +12,7 @@ from neobert.errors import UserError
 from neobert.export import export_model
 from neobert.files import disk_errors, faults
 from neobert.recipe import load_recipe
-from neobert.training.assemble import build_objective, first_context, padded_vocab_size
+from neobert.training.assemble import build_objective, count_tokens, first_context, padded_vocab_size
 from neobert.training.checkpoints import RECIPE_FILE, TOKENIZER_DIRECTORY, read_progress
 from neobert.training.devices import Placement
 from neobert.training.state import fill_template, weights_of
@@ -33,7 +33,7 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> str:
     placement = Placement(torch.device("cpu"), 0, 1, torch.get_num_threads())
     context = first_context(recipe, placement, checkpoint)
     tokenizer = _load_tokenizer(checkpoint / TOKENIZER_DIRECTORY)
-    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(len(tokenizer), recipe))
+    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(count_tokens(tokenizer), recipe))
     objective, context = build_objective(recipe, context)
     template = fill_template(objective.state_dict(), progress.optimizer_layout, context.device)
     state = recipe.checkpointer.build(context).load(checkpoint, template)

@@ -117,8 +117,9 @@ def test_a_name_that_no_recipe_could_write_is_refused(install, name):
     assert "a plugin's name is a string" in broken.error
 
 
-def test_capabilities_of_another_type_are_refused(install):
-    source = SIBLING + options("capabilities: ClassVar = {'window': True}")
+@pytest.mark.parametrize("value", ["{'window': True}", "None"])
+def test_capabilities_of_another_type_are_refused(install, value):
+    source = SIBLING + options(f"capabilities: ClassVar = {value}")
     source += HOOK.format(hook="neobert_attn_backends", name='"bad"', cls="Bad")
     install("theirs", {"point": "theirs"}, {"theirs": source})
     (broken,) = [item for item in load_registry().broken if item.source.distribution == "theirs"]
