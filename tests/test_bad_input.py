@@ -139,7 +139,11 @@ OVERRIDES = {
     "no tokenizer": (("--tokenizer=pretrained", "--tokenizer.path=x/y/z"), nothing, ("no such folder",)),
     "no weights": (("--model.weights=gone",), nothing, ("there are no weights at gone",)),
     "a pickle": (("--model.weights=w.bin",), write(w__bin="x"), ("is a pickle", "convert it once")),
-    "no safetensors": (("--model.weights=w.safetensors",), write(w__safetensors="x"), ("cannot be read as safetensors",)),
+    "no safetensors": (
+        ("--model.weights=w.safetensors",),
+        write(w__safetensors="x"),
+        ("cannot be read as safetensors",),
+    ),
     "nothing to resume": (("--trainer.resume_from_checkpoint=3",), nothing, ("no folder run/checkpoints/3",)),
     "not here": (("--loss=masked_ml",), nothing, ('unknown loss; did you mean "masked_lm"?',)),
 }
@@ -201,4 +205,3 @@ def test_a_folder_that_holds_another_run(answer: Answer) -> None:
     assert "run already holds a run" in said
     assert "neobert-run recipe.toml --trainer.seed 5 --trainer.resume_from_checkpoint latest" in said
     assert metrics.read_text() == "theirs\n"
-

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neobert.errors import UserError
+from neobert.files import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +53,7 @@ def build_once(path: Path, build: Callable[[Path], None]) -> Path:
             build(partial)
             _sync(partial)
             partial.rename(path)
-            _sync_entry(path.parent)
+            sync(path.parent)
         except BaseException as error:
             _remove(partial)
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -84,12 +85,4 @@ def _sync(path: Path) -> None:
     if path.is_dir():
         for entry in path.iterdir():
             _sync(entry)
-    _sync_entry(path)
-
-
-def _sync_entry(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path)

@@ -11,7 +11,7 @@ class UserError(Exception):
     """A mistake that the person who runs the command can mend: printed as it is, exit status 2."""
 
 
-class Terminated(BaseException):  # noqa: N818 - no error, as KeyboardInterrupt is none
+class Terminated(BaseException):
     """SIGTERM came while there was nothing to finish and save."""
 
 

@@ -29,7 +29,7 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -50,7 +50,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 @contextmanager
@@ -72,8 +72,7 @@ def write_manifest(directory: Path) -> None:
     """Syncs every file, then writes their sizes and sha256 sums: the last file of a complete folder."""
     entries = {}
     for file in _files(directory):
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
+        sync(file)
         entries[file.relative_to(directory).as_posix()] = {"size": file.stat().st_size, "sha256": sha256(file)}
     write_json(directory / MANIFEST, entries)
 
@@ -110,8 +109,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sync_directory(path: Path) -> None:
-    """Makes a rename in this folder outlast a power cut."""
+def sync(path: Path) -> None:
+    """Makes a file's bytes, or a folder's names, outlast a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 
@@ -60,8 +59,7 @@ def test_a_text_is_replaced_whole(tmp_path: Path) -> None:
 
 
 def test_what_safetensors_says_of_the_disk_is_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(OSError) as caught, disk_errors():
+    with pytest.raises(FileNotFoundError), disk_errors():
         save_file({}, tmp_path / "not there" / "x")
-    assert caught.value.errno == errno.ENOENT
     with pytest.raises(SafetensorError, match="header"), disk_errors():
         raise SafetensorError("header too small")

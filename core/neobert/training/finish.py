@@ -47,7 +47,7 @@ def finish(
             "recipe": directory / "recipe.toml",
         },
         next_commands=(
-            f"python -c \"from transformers import pipeline; "
+            f'python -c "from transformers import pipeline; '
             f"print(pipeline('fill-mask', '{export}')('returns the {parts.tokenizer.mask_token} of the list.'))\"",
             command(recipe, longer),
         ),

@@ -69,8 +69,8 @@ def _guess(parts: Parts, ids: list[int], position: int, top: int) -> Phrase:
     with evaluation_mode(objective):
         hidden = objective.encoder(masked, SequenceLayout.from_lengths([len(ids)], parts.device), keep=keep)
         # Rows beyond the tokenizer's tokens only round the matrix up.
-        logits_V = objective.loss.logits(objective.encoder, hidden)[0, : len(tokenizer)]
-        probabilities, tokens = logits_V.softmax(-1).topk(min(top, len(logits_V)))
+        logits = objective.loss.logits(objective.encoder, hidden)[0, : len(tokenizer)]
+        probabilities, tokens = logits.softmax(-1).topk(min(top, len(logits)))
     start = max(position - PHRASE_TOKENS // 2, 0)
     return Phrase(
         before=_decode(tokenizer, ids[start:position]),

@@ -20,8 +20,8 @@ from neobert.training.inspect import refuse_missing_weights
 from neobert.training.loop import Position, train
 from neobert.training.meter import Meter
 from neobert.training.recorder import Recorder
-from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare_resumption, recorded_recipe
 from neobert.training.restore import restore
+from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare_resumption, recorded_recipe
 from neobert.training.run_directory import lock_run_directory, refuse_second_run, supersede
 from neobert.training.saving import Saver
 from neobert.training.signals import StopSignal

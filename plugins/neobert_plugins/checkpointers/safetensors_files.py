@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from neobert.files import sync_directory, write_text
+from neobert.files import sync, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ class SafetensorsCheckpointer:
         with path.open("rb") as file:
             os.fsync(file.fileno())
         write_text(Path(directory) / VALUE_FILE, json.dumps(values, indent=2, sort_keys=True) + "\n")
-        sync_directory(Path(directory))
+        sync(Path(directory))
 
     def load(self, directory: Path, state: Mapping[str, Any]) -> dict[str, Any]:
         """The saved state, in the order of the template ``state`` and on its tensors' devices.

@@ -159,7 +159,9 @@ def test_it_runs_again_with_another_output_dir(load: Load, registry: Registry) -
 
 def test_a_tilde_is_the_home_folder_in_paths_alone(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
-    recipe = load('[dataset]\nname = "disk"\npath = "~/data"\n', "--trainer.output_dir=~/runs", "--dataset.text_column=~/t")
+    recipe = load(
+        '[dataset]\nname = "disk"\npath = "~/data"\n', "--trainer.output_dir=~/runs", "--dataset.text_column=~/t"
+    )
     assert recipe.dataset.options.path == "/home/somebody/data"
     assert recipe.trainer.output_dir == "/home/somebody/runs"
     assert recipe.dataset.text_column == "~/t"

@@ -10,9 +10,7 @@ from neobert.training.devices import choose_device
 
 
 @pytest.mark.parametrize("use_cpu", [False, True])
-def test_one_of_several_processes_does_not_wait_for_the_others(
-    monkeypatch: pytest.MonkeyPatch, use_cpu: bool
-) -> None:
+def test_one_of_several_processes_does_not_wait_for_the_others(monkeypatch: pytest.MonkeyPatch, use_cpu: bool) -> None:
     launched = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     for name, value in launched.items():
         monkeypatch.setenv(name, value)
