@@ -28,6 +28,7 @@ def _blocks(language: str) -> list[object]:
 @pytest.mark.parametrize("text", _blocks("python"))
 def test_python_snippets_run(text: str, tmp_path: Path) -> None:
     (tmp_path / "snippet.py").write_text(text, encoding="utf-8")
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     done = subprocess.run([sys.executable, "snippet.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

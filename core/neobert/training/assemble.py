@@ -116,7 +116,8 @@ def build_trackers(recipe: Recipe, context: BuildContext) -> list[Tracker]:
 
 def count_tokens(tokenizer: Any) -> int:
     """One past its largest id: a vocabulary may have holes."""
-    return max(len(tokenizer), 1 + max(tokenizer.get_vocab().values()))
+    ids: list[int] = list(tokenizer.get_vocab().values())
+    return max(len(tokenizer), 1 + max(ids))
 
 
 def padded_vocab_size(num_tokens: int, recipe: Recipe) -> int:

@@ -8,8 +8,9 @@ import torch
 from attrs import define, field
 from torch import Tensor
 
-from neobert.data import Cursor, StepBatches
+from neobert.data import Cursor, MicroBatch, StepBatches
 from neobert.errors import UserError
+from neobert.interfaces import LossOutput
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
 from neobert.training.gradient import finish_gradients
@@ -36,6 +37,9 @@ def train(parts: Parts, position: Position, trainer: TrainerOptions, recorder: R
     parts.objective.train()
     for data in parts.training_data.steps(position.cursor, position.step):
         norm = update(parts, data, position, trainer)
+        if norm is None and trainer.on_nonfinite_gradient == "stop":
+            recorder.save(position)
+            raise UserError(_nonfinite_message(position.step))
         position.step += 1
         position.cursor = data.cursor
         position.tokens_seen += sum(micro.batch.num_tokens for micro in data.micro_batches)
@@ -45,37 +49,42 @@ def train(parts: Parts, position: Position, trainer: TrainerOptions, recorder: R
             return
 
 
-def update(parts: Parts, data: StepBatches, position: Position, trainer: TrainerOptions) -> Tensor:
-    """One optimiser update: backward on sums, one division by the step's count, clip, step. Returns the norm."""
+def update(parts: Parts, data: StepBatches, position: Position, trainer: TrainerOptions) -> Tensor | None:
+    """One optimiser update: backward on sums, one division by the step's count, clip, step.
+
+    Returns the gradient's norm before clipping; None when it was not finite, and nothing has changed then but the
+    number of skipped steps.
+    """
     factor = parts.schedule(position.step)
     for group in parts.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
-    count = torch.zeros((), device=parts.device)
-    for micro in data.micro_batches:
-        torch.manual_seed(micro.seed)
-        with forward_precision(trainer, parts.device):
-            output = parts.objective(parts.to_device(micro.batch))
-        output.total.backward()
-        count += output.count
-        position.meter.add(output)
+    outputs = [_backward(parts, micro, trainer) for micro in data.micro_batches]
+    count = torch.stack([output.count.to(parts.device) for output in outputs]).sum()
     norm = finish_gradients(parts.objective.parameters(), count, trainer.gradient_clipping)
-    if _may_step(norm, position, trainer):
+    # The one value of a step that the host has to know before the weights change.
+    finite = math.isfinite(float(norm))
+    if finite:
         parts.optimizer.step()
+        for output in outputs:
+            position.meter.add(output)
+    else:
+        position.skipped_steps += 1
     parts.optimizer.zero_grad(set_to_none=True)
-    return norm
+    return norm if finite else None
 
 
-def _may_step(norm: Tensor, position: Position, trainer: TrainerOptions) -> bool:
-    """The one value of a step that the host has to know before the weights change."""
-    value = float(norm)
-    if math.isfinite(value):
-        return True
-    if trainer.on_nonfinite_gradient == "stop":
-        msg = (
-            f"step {position.step + 1}: the gradient's norm is {value}; the weights are as step {position.step} left "
-            "them\nlower optimizer.lr, set trainer.gradient_clipping, or go on past such steps with "
-            "--trainer.on_nonfinite_gradient skip"
-        )
-        raise UserError(msg)
-    position.skipped_steps += 1
-    return False
+def _backward(parts: Parts, micro: MicroBatch, trainer: TrainerOptions) -> LossOutput:
+    """Gradients of one micro-batch's sum; what is returned holds no graph."""
+    torch.manual_seed(micro.seed)
+    with forward_precision(trainer, parts.device):
+        output = parts.objective(parts.to_device(micro.batch))
+    output.total.backward()
+    return LossOutput(output.total.detach(), output.count.detach(), output.metrics)
+
+
+def _nonfinite_message(step: int) -> str:
+    return (
+        f"step {step + 1}: the gradient is not finite; the weights are as step {step} left them, and saved\n"
+        "lower optimizer.lr or set trainer.gradient_clipping in a new run, or go on past such steps with\n"
+        "--trainer.resume_from_checkpoint latest --trainer.on_nonfinite_gradient skip"
+    )

@@ -42,7 +42,7 @@ class Recorder:
         self._tokens_logged = position.tokens_seen
         self._clock = Clock()
 
-    def after_step(self, parts: Parts, data: StepBatches, norm: Tensor, position: Position, done: bool) -> None:
+    def after_step(self, parts: Parts, data: StepBatches, norm: Tensor | None, position: Position, done: bool) -> None:
         """Logs, evaluates and saves what is due; at the last step, everything.
 
         A run cut short only saves: its next log line must be the one that the unbroken run would have written.
@@ -59,7 +59,7 @@ class Recorder:
             with self._clock.pause():
                 self.save(position)
 
-    def _log(self, parts: Parts, data: StepBatches, norm: Tensor, position: Position) -> None:
+    def _log(self, parts: Parts, data: StepBatches, norm: Tensor | None, position: Position) -> None:
         seconds, self._seconds_logged = self._clock.seconds - self._seconds_logged, self._clock.seconds
         tokens, self._tokens_logged = position.tokens_seen - self._tokens_logged, position.tokens_seen
         means = position.meter.read(reset=_due(position.step, self.trainer.logging_steps))
@@ -68,7 +68,7 @@ class Recorder:
         metrics["train/epoch"] = float(data.epoch)
         metrics["train/tokens_seen"] = float(position.tokens_seen)
         metrics["train/tokens_per_second"] = tokens / max(seconds, 1e-9)
-        if self.trainer.log_grad_norm:
+        if self.trainer.log_grad_norm and norm is not None:
             metrics["train/grad_norm"] = float(norm)
         if position.skipped_steps:
             metrics["train/skipped_steps"] = float(position.skipped_steps)

@@ -24,7 +24,6 @@ PAST_TRAINER = (
     "gradient_accumulation_steps",
     "enforce_full_packed_batches",
     "gradient_clipping",
-    "on_nonfinite_gradient",
 )
 FREE = (
     "dataset.num_workers",
