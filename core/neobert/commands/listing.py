@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Literal
 
 from attrs import asdict, frozen
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from neobert.commands.arguments import Arguments
 
 _UNKNOWN = "-"
+_TITLES = ("kind", "name", "distribution", "version", "summary", "status")
+_PADDING = 3
+"""Columns of a terminal between two cells, at most."""
+_NARROWEST = 24
+"""Columns that a summary or a status has at least."""
+_WIDEST = 10_000
+"""Columns of a table that is never cut."""
 
 
 @frozen
@@ -113,18 +121,23 @@ def _one_line(text: str) -> str:
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Cells fold where they must, and are never cut; what plugins say is text, not markup."""
+    """Summaries and reasons fold between words; names, distributions and requirements stay whole, even where that
+    takes more columns than the terminal has. What plugins say is text, not markup."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False, markup=False, emoji=False)
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    roomy = sum(widths) + 48 <= console.width
-    for column, title in enumerate(("kind", "name", "distribution", "version", "summary", "status")):
-        table.add_column(title, overflow="fold", min_width=widths[column] if roomy and column < 4 else None)
-    for row in rows:
-        table.add_row(*map(Text, row))
+    table = Table(*_TITLES, box=box.SIMPLE, pad_edge=False)
+    whole = sum(max(map(len, cells)) for cells in list(zip(_TITLES, *rows, strict=True))[:4])
+    room = console.width - whole - _PADDING * len(_TITLES)
+    for *names, summary, status in rows:
+        folded = (_fold(summary, room // 2), _fold(status, room // 2))
+        table.add_row(*map(Text, (*names, *folded)))
+    console.width = _WIDEST
     console.print(table)
+
+
+def _fold(text: str, width: int) -> str:
+    return textwrap.fill(text, max(width, _NARROWEST), break_long_words=False, break_on_hyphens=False)

@@ -16,7 +16,7 @@ from neobert.errors import UserError
 from neobert.parts import Part, part_kind
 from neobert.recipe.fields import default_layers, default_of
 from neobert.recipe.merge import MergedPart, Stacks, merge_part, merge_table
-from neobert.recipe.nodes import COMMAND_LINE, Key, Node, Text, plain
+from neobert.recipe.nodes import COMMAND_LINE, DEFAULT, Key, Node, Text, plain
 from neobert.recipe.overrides import as_part, candidates, is_none
 from neobert.recipe.paths import home_expanded
 from neobert.recipe.unknown import Table
@@ -153,8 +153,9 @@ class Structurer:
             return None
         plugin = None
         try:
-            plugin = registry.find(kind, merged.name.value)
-            registry.usable(kind, merged.name.value)
+            name, by_default = merged.name.value, merged.name.where == DEFAULT
+            plugin = registry.find(kind, name, by_default=by_default)
+            registry.usable(kind, name, by_default=by_default)
         except UserError as error:
             self.findings.fault(merged.name, merged.key, getattr(error, "hint", str(error)))
         return plugin

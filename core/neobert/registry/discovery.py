@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from neobert.errors import UserError
 from neobert.registry.guard import describe_error, guarded
 from neobert.registry.hooks import collect
-from neobert.registry.plugin import Broken, Plugin, Source
+from neobert.registry.plugin import BUILT_IN, Broken, Plugin, Source
 from neobert.registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 GROUP = "neobert.plugins"
 ONLY = "NEOBERT_PLUGINS"
-BUILT_IN = "neobert"
 
 
 def load_registry(environ: Mapping[str, str] | None = None) -> Registry:

@@ -9,6 +9,9 @@ from attrs import frozen
 from neobert.registry.guard import describe_error, guarded
 from neobert.registry.requirements import install_line, unmet
 
+BUILT_IN = "neobert"
+"""The distribution whose plugins come with the core."""
+
 
 @frozen
 class Source:

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from neobert.errors import UserError
 from neobert.kinds import KINDS
-from neobert.registry.plugin import Broken, Clash, Plugin
+from neobert.registry.plugin import BUILT_IN, Broken, Clash, Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -80,10 +80,11 @@ class Registry:
         """Names of this kind that stand for one plugin each, usable here or not."""
         return [plugin.name for plugin in self.plugins if plugin.kind == kind]
 
-    def find(self, kind: str, name: str) -> Plugin:
+    def find(self, kind: str, name: str, *, by_default: bool = False) -> Plugin:
         """The plugin of that name, usable here or not.
 
-        Raises `UnknownPluginError`, `ClashError` or `BrokenPluginError`.
+        ``by_default``: no recipe said the name, a default did. In a clash that means the built-in, since what is
+        installed beside it changes no run. Raises `UnknownPluginError`, `ClashError` or `BrokenPluginError`.
         """
         if kind not in KINDS:
             msg = f"no such kind: {kind!r}; there are {', '.join(KINDS)}"
@@ -93,6 +94,9 @@ class Registry:
             return plugin
         for clash in self.clashes:
             if (clash.kind, clash.name) == (kind, name):
+                own = [plugin for plugin in clash.plugins if plugin.distribution == BUILT_IN]
+                if by_default and own:
+                    return own[0]
                 way_out = "uninstall all but one, or leave the others out with NEOBERT_PLUGINS"
                 raise ClashError(kind, name, f"several plugins have this name: {clash}\n{way_out}")
         for broken in self.broken:
@@ -102,9 +106,9 @@ class Registry:
                 )
         raise UnknownPluginError(kind, name, self._unknown(kind, name))
 
-    def usable(self, kind: str, name: str) -> Plugin:
+    def usable(self, kind: str, name: str, *, by_default: bool = False) -> Plugin:
         """The plugin of that name, which can run here. Raises like `find`, and `UnusablePluginError`."""
-        plugin = self.find(kind, name)
+        plugin = self.find(kind, name, by_default=by_default)
         problem = plugin.problem()
         if problem is not None:
             install = plugin.install()

@@ -167,3 +167,24 @@ class TestErrors:
     def test_a_kind_that_does_not_exist_is_a_programmers_error(self):
         with pytest.raises(ValueError, match="no such kind"):
             load_registry().find("optimiser", "adamw")
+
+
+def test_a_default_means_the_built_in_and_a_recipe_that_names_a_clash_is_refused(install, tmp_path):
+    """Installing a plugin changes no run: not even one under the name of a default."""
+    from neobert.errors import RecipeError
+    from neobert.recipe import load_recipe
+    from neobert.registry import load_registry
+
+    code = (
+        "from attrs import frozen\nfrom neobert import hookimpl\n\n"
+        "@frozen(kw_only=True)\nclass Mine:\n    '''Mine.'''\n\n    def build(self, context):\n        return None\n\n"
+        "@hookimpl\ndef neobert_losses():\n    return {'masked_lm': Mine}\n"
+    )
+    install("their-own", {"own": "their_own"}, {"their_own": code})
+    registry = load_registry()
+    silent, naming = tmp_path / "silent.toml", tmp_path / "naming.toml"
+    silent.write_text('[dataset]\nname = "stdlib"\n', encoding="utf-8")
+    naming.write_text('[dataset]\nname = "stdlib"\n[loss]\nname = "masked_lm"\n', encoding="utf-8")
+    assert load_recipe(silent, registry=registry).loss.distribution == "neobert"
+    with pytest.raises(RecipeError, match="several plugins have this name"):
+        load_recipe(naming, registry=registry)
