@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-
 RECIPE = """
 trackers = ["jsonl"]
 
@@ -61,7 +60,29 @@ logging_steps = 2
 num_threads = 1
 use_cpu = true
 """
-WORDS = "the list of all items is returned when a key in its map has no value or none was set before".split()
+WORDS = [
+    "the",
+    "list",
+    "of",
+    "all",
+    "items",
+    "is",
+    "returned",
+    "when",
+    "a",
+    "key",
+    "in",
+    "its",
+    "map",
+    "has",
+    "no",
+    "value",
+    "or",
+    "none",
+    "was",
+    "set",
+    "before",
+]
 
 Run = Callable[..., tuple[int, str]]
 

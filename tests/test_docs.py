@@ -61,3 +61,8 @@ def test_links_lead_somewhere() -> None:
         if not (page.parent / target).exists()
     ]
     assert missing == []
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    (command,) = re.findall(r"&& (python -m pytest[^\n]*)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()

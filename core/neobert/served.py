@@ -21,9 +21,7 @@ class DatasetKeys:
     text_column: str | None = field(
         default=None, metadata={"help": "column with the text; unset: the only string column, else `text`"}
     )
-    train_split: str = field(
-        default="train", metadata={"help": "split to train on; slices such as `train[:90%]` too"}
-    )
+    train_split: str = field(default="train", metadata={"help": "split to train on; slices such as `train[:90%]` too"})
     eval_split: str | None = field(
         default=None, metadata={"help": "split to evaluate on; unset: a split named validation, eval, test or dev"}
     )

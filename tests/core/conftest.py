@@ -42,9 +42,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         metadata: str = "",
         folder: Path = root,
     ) -> Path:
-        write_distribution(
-            folder, distribution, entry_points, modules or {}, version=version, metadata=metadata
-        )
+        write_distribution(folder, distribution, entry_points, modules or {}, version=version, metadata=metadata)
         importlib.invalidate_caches()
         return folder
 

@@ -178,9 +178,7 @@ class TestEndings:
             self.ending(monkeypatch, error)
 
     def test_a_reader_that_leaves_is_no_fault(self):
-        command = (
-            f"{sys.executable} -m neobert.cli --list-plugins --json | head -c 1; echo ${{PIPESTATUS[0]}}"
-        )
+        command = f"{sys.executable} -m neobert.cli --list-plugins --json | head -c 1; echo ${{PIPESTATUS[0]}}"
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         assert done.stderr == ""
         assert done.stdout in ("[141\n", "[0\n")  # 0 when the whole list fitted into the pipe
@@ -356,7 +354,5 @@ def test_looking_around_imports_nothing_heavy(tokens):
         "sys.stderr.write(f'{status} {heavy}')\n"
     )
     variables = {**os.environ, "NEOBERT_PLUGINS": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=variables, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=variables, check=False)
     assert done.stderr == "0 []"

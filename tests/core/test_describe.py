@@ -23,9 +23,7 @@ class Base:
 class Options(Base):
     ignored: ClassVar[NotThere] = None  # type: ignore[name-defined]  # noqa: F821
     needed: int
-    share: float | None = field(
-        default=None, validator=optional(and_(ge(0.0), lt(1.0))), metadata={"help": "a share"}
-    )
+    share: float | None = field(default=None, validator=optional(and_(ge(0.0), lt(1.0))), metadata={"help": "a share"})
     pick: Literal["one", "two", None] = "one"
     size: int = field(default=2, validator=in_([2, 4]))
     _private: bool = True
@@ -34,7 +32,7 @@ class Options(Base):
     table: dict[str, int] = field(factory=lambda: {"a": 1})
     derived: int = field(default=Factory(lambda self: self.size, takes_self=True))
     computed: int = field(init=False, default=3)
-    inner: Part = part("attn_backend", default="sdpa", help="inside")  # noqa: RUF009
+    inner: Part = part("attn_backend", default="sdpa", help="inside")
     several: tuple[Part, ...] = part("loss", default=())
 
 

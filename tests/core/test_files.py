@@ -28,9 +28,13 @@ def test_a_complete_folder_has_no_faults(folder: Path) -> None:
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="disk"), new_directory(tmp_path / "10") as directory:
-        (directory / "a.bin").write_bytes(b"abc")
-        raise OSError("disk")
+    def fill() -> None:
+        with new_directory(tmp_path / "10") as directory:
+            (directory / "a.bin").write_bytes(b"abc")
+            raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        fill()
     assert list(tmp_path.iterdir()) == []
 
 

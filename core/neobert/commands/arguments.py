@@ -160,9 +160,7 @@ def _whole_key(key: str) -> str | None:
     from neobert.recipe.trainer import TrainerOptions
 
     served = {kind.key: kind.served for kind in KINDS.values() if kind.served is not None}
-    owners = [
-        table for table, cls in {"trainer": TrainerOptions, **served}.items() if key in attrs.fields_dict(cls)
-    ]
+    owners = [table for table, cls in {"trainer": TrainerOptions, **served}.items() if key in attrs.fields_dict(cls)]
     return f"--{owners[0]}.{key}" if len(owners) == 1 else None
 
 

@@ -75,9 +75,7 @@ def _trainer() -> str:
     from neobert.recipe.trainer import TrainerOptions
 
     doc = _indented(inspect.getdoc(TrainerOptions) or "")
-    return "\n".join(
-        ["trainer", *doc, "", f"  written   {place_of(TrainerOptions)}", "", *_fields(TrainerOptions)]
-    )
+    return "\n".join(["trainer", *doc, "", f"  written   {place_of(TrainerOptions)}", "", *_fields(TrainerOptions)])
 
 
 def place_of(cls: type) -> str:

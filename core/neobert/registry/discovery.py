@@ -56,9 +56,7 @@ def _entry_points() -> tuple[list[tuple[Source, EntryPoint]], list[Broken]]:
     found: dict[tuple[str, str, str], tuple[Source, EntryPoint]] = {}
     for entry_point in group:
         source = _source(entry_point)
-        found.setdefault(
-            (_normal(source.distribution), entry_point.name, entry_point.value), (source, entry_point)
-        )
+        found.setdefault((_normal(source.distribution), entry_point.name, entry_point.value), (source, entry_point))
     return sorted(found.values(), key=lambda item: (item[0].distribution, item[0].entry_point)), faults
 
 
@@ -75,9 +73,7 @@ def _one_by_one() -> tuple[list[EntryPoint], list[Broken]]:
         points, error = guarded(lambda it=distribution: list(it.entry_points.select(group=GROUP)))  # type: ignore[misc]
         if error is not None:
             faults.append(
-                Broken(
-                    Source(name, version, "?"), f"its entry points cannot be read: {describe_error(error)}"
-                )
+                Broken(Source(name, version, "?"), f"its entry points cannot be read: {describe_error(error)}")
             )
         group += points or []
     return group, faults
@@ -107,9 +103,7 @@ def _selected(only: str, found: list[tuple[Source, EntryPoint]]) -> list[tuple[S
             hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
             strangers = sorted({source.entry_point for source, _ in found if not _is_built_in(source)})
             there = ", ".join(strangers) or "none besides the built-ins"
-            msg = (
-                f"{ONLY} names {name!r}, and no installed distribution has an entry point of that name{hint}"
-            )
+            msg = f"{ONLY} names {name!r}, and no installed distribution has an entry point of that name{hint}"
             raise UserError(f"{msg}\n  entry points here: {there}")
     return [
         (source, entry_point)

@@ -53,18 +53,14 @@ def _forgotten(loaded: object, source: Source) -> Iterator[Broken]:
             yield Broken(source, f"{name}() is not marked: put @hookimpl above it", _KIND_OF_HOOK.get(name))
 
 
-def _from_hook(
-    hook: str, has_spec: bool, implementation: HookImpl, source: Source
-) -> Iterator[Plugin | Broken]:
+def _from_hook(hook: str, has_spec: bool, implementation: HookImpl, source: Source) -> Iterator[Plugin | Broken]:
     if not has_spec:
         if not implementation.optionalhook:
             yield Broken(source, _unknown_hook(hook))
         return
     kind = _KIND_OF_HOOK[hook]
     if implementation.wrapper or implementation.hookwrapper:
-        yield Broken(
-            source, f"{hook}() is a wrapper, which could swallow the plugins of others: refused", kind
-        )
+        yield Broken(source, f"{hook}() is a wrapper, which could swallow the plugins of others: refused", kind)
         return
     answer, error = guarded(implementation.function)
     if error is not None:

@@ -101,9 +101,7 @@ class Registry:
                 raise ClashError(kind, name, f"several plugins have this name: {clash}\n{way_out}")
         for broken in self.broken:
             if (broken.kind, broken.name) == (kind, name):
-                raise BrokenPluginError(
-                    kind, name, f"this plugin of {broken.source} is broken\n{broken.error}"
-                )
+                raise BrokenPluginError(kind, name, f"this plugin of {broken.source} is broken\n{broken.error}")
         raise UnknownPluginError(kind, name, self._unknown(kind, name))
 
     def usable(self, kind: str, name: str, *, by_default: bool = False) -> Plugin:
@@ -128,9 +126,7 @@ class Registry:
             if broken.kind in (None, kind) and broken.name is None
         ]
         if not self.plugins:
-            lines.append(
-                "no plugin was found at all: is the distribution neobert installed (pip install -e .)?"
-            )
+            lines.append("no plugin was found at all: is the distribution neobert installed (pip install -e .)?")
         return "\n".join(lines)
 
     def _available(self, kind: str) -> str:

@@ -71,9 +71,7 @@ def _reasons(text: str, *, extra: str, seen: set[tuple[str, str]]) -> Iterator[s
         yield from _extra_reasons(installed, name, wanted, seen)
 
 
-def _extra_reasons(
-    installed: Distribution, extra: str, wanted: str, seen: set[tuple[str, str]]
-) -> Iterator[str]:
+def _extra_reasons(installed: Distribution, extra: str, wanted: str, seen: set[tuple[str, str]]) -> Iterator[str]:
     """What the extra of an installed distribution asks for and does not get."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name

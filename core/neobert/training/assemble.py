@@ -64,9 +64,7 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
     context = evolve(context, dataset=splits.as_mapping())
     tokenizer = recipe.tokenizer.build(context)
     context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(count_tokens(tokenizer), recipe))
-    training_data, evaluation_data = build_data(
-        recipe, splits.as_mapping(), tokenizer, recipe.datacollator, context
-    )
+    training_data, evaluation_data = build_data(recipe, splits.as_mapping(), tokenizer, recipe.datacollator, context)
     objective, context = build_objective(recipe, context)
     groups = group_parameters(objective.encoder, objective.loss)
     context = evolve(context, parameter_groups=groups)

@@ -11,8 +11,8 @@ from typing import Any
 from attrs import asdict, frozen
 
 from neobert.errors import UserError
-from neobert.interfaces import Checkpointer
 from neobert.files import faults, has_manifest, new_directory, write_json, write_text
+from neobert.interfaces import Checkpointer
 
 PROGRESS_FILE = "progress.json"
 RECIPE_FILE = "recipe.toml"

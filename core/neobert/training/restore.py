@@ -28,8 +28,8 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
     compare_schedules(resumption.recipe.scheduler.build(old_context), parts.schedule, progress.step, recipe)
     if progress.num_threads != torch.get_num_threads():
         display.note(
-            f"the checkpoint was made with {progress.num_threads} threads, this run has {torch.get_num_threads()}: sums "
-            f"are taken in another order, so the bits differ (trainer.num_threads = {progress.num_threads} keeps them)"
+            f"the checkpoint was made with {progress.num_threads} threads, this run has {torch.get_num_threads()}: "
+            f"sums take another order, so the bits differ (trainer.num_threads = {progress.num_threads} keeps them)"
         )
     template = fill_template(parts.objective.state_dict(), progress.optimizer_layout, parts.device)
     parts.state.apply(_load(parts, resumption.checkpoint, template))

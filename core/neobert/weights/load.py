@@ -102,9 +102,7 @@ def _plan_foreign(placing: Placing, files: WeightFiles, encoder: Any, loss: Any)
         _check_tie(placing, head.get("weight"), placing.tensor_for(embedding))
         targets, head = _only(targets, {"bias"}), _only(head, {"bias"})
     named = {f"head {name}": tensor for name, tensor in targets.items()}
-    placing.plan(
-        named, {f"head {name}": tensor for name, tensor in head.items()}, {*map(id, targets.values())}
-    )
+    placing.plan(named, {f"head {name}": tensor for name, tensor in head.items()}, {*map(id, targets.values())})
     return list(notes)
 
 
@@ -122,9 +120,7 @@ def _head_of(loss: Any) -> dict[str, Tensor]:
 
 
 def _left_out(names: Collection[str]) -> list[str]:
-    return (
-        [f"without the head ({', '.join(sorted(names))}), for which this loss has no place"] if names else []
-    )
+    return [f"without the head ({', '.join(sorted(names))}), for which this loss has no place"] if names else []
 
 
 def _only(tensors: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:

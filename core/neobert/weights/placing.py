@@ -27,9 +27,7 @@ class Placing:
     notes: list[str] = field(factory=list, init=False)
     problems: list[str] = field(factory=list, init=False)
 
-    def plan(
-        self, targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], vocabulary: Collection[int]
-    ) -> None:
+    def plan(self, targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], vocabulary: Collection[int]) -> None:
         """Every tensor to the target of its name, none left on either side.
 
         ``vocabulary`` holds the ids of targets whose rows are tokens.
@@ -62,17 +60,13 @@ class Placing:
         elif is_vocabulary and tensor.shape[1:] == target.shape[1:] and tensor.dim():
             self._plan_rows(name, target, tensor)
         else:
-            self.problems.append(
-                f"{name} is {list(tensor.shape)} in the file, {list(target.shape)} in the model"
-            )
+            self.problems.append(f"{name} is {list(tensor.shape)} in the file, {list(target.shape)} in the model")
 
     def _plan_rows(self, name: str, target: Tensor, tensor: Tensor) -> None:
         here, there = len(target), len(tensor)
         if self.num_tokens is not None and self.num_tokens <= there < here:
             self.copies.append((target, tensor))
-            self.notes.append(
-                f"{name} has {there} of {here} rows there: the rest is padding beyond the tokenizer"
-            )
+            self.notes.append(f"{name} has {there} of {here} rows there: the rest is padding beyond the tokenizer")
             return
         tokenizer = "" if self.num_tokens is None else f", and the tokenizer has {self.num_tokens} tokens"
         self.problems.append(

@@ -32,9 +32,7 @@ class FullLogitsLMLoss(nn.Module):
         """The cross-entropy summed over masked tokens, and their number."""
         labels = batch.fields["labels"]
         logits_TV = self.logits(encoder, encoder(batch.input_ids, batch.layout))
-        labels_T = torch.full_like(batch.input_ids, IGNORED).index_copy(
-            0, batch.fields["masked_positions"], labels
-        )
+        labels_T = torch.full_like(batch.input_ids, IGNORED).index_copy(0, batch.fields["masked_positions"], labels)
         precise = torch.promote_types(logits_TV.dtype, torch.float32)
         total = F.cross_entropy(logits_TV.to(precise), labels_T, ignore_index=IGNORED, reduction="sum")
         return LossOutput(total, labels.new_full((), labels.numel()))

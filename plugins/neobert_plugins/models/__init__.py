@@ -38,9 +38,7 @@ class NeoBERT:
     norm_eps: float = field(default=1e-5, validator=_positive, metadata={"help": "added under a norm's root"})
     hidden_act: Literal["swiglu", "gelu"] = field(default="swiglu", metadata={"help": "the activation"})
     rope: bool = field(default=True, metadata={"help": "rotary positions; false learns a vector a position"})
-    rope_theta: float = field(
-        default=10000.0, validator=_positive, metadata={"help": "base of rotary angles"}
-    )
+    rope_theta: float = field(default=10000.0, validator=_positive, metadata={"help": "base of rotary angles"})
     max_position_embeddings: int = field(
         default=4096, validator=ge(1), metadata={"help": "tokens of the longest sequence"}
     )
@@ -57,17 +55,13 @@ class NeoBERT:
         validator=_positive,
         metadata={"help": "matrices, an untied head's too, start uniform in plus or minus this"},
     )
-    ngpt: bool = field(
-        default=False, metadata={"help": "the normalised variant: hidden states on the unit sphere"}
-    )
+    ngpt: bool = field(default=False, metadata={"help": "the normalised variant: hidden states on the unit sphere"})
     base_scale: float = field(
         default=960.0**-0.5,
         validator=_positive,
         metadata={"help": "ngpt: how the learned scales are stored, which sets the pace they learn at"},
     )
-    tie_word_embeddings: bool = field(
-        default=True, metadata={"help": "the head uses the embedding's weights"}
-    )
+    tie_word_embeddings: bool = field(default=True, metadata={"help": "the head uses the embedding's weights"})
     decoder_bias: bool = field(default=False, metadata={"help": "the head adds a bias for each token"})
     attn_backend: Part = part("attn_backend", default="sdpa", help="how attention is computed")
 

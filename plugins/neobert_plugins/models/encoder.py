@@ -41,9 +41,7 @@ class NeoBERTEncoder(nn.Module):
             # Row 0 is the published layout's padding row: positions count from 1, and nothing looks row 0 up.
             self.positional_embedding = nn.Embedding(options.max_position_embeddings + 1, options.hidden_size)
         block = NormalizedBlock if options.ngpt else Block
-        self.transformer_encoder = nn.ModuleList(
-            block(options, attend) for _ in range(options.num_hidden_layers)
-        )
+        self.transformer_encoder = nn.ModuleList(block(options, attend) for _ in range(options.num_hidden_layers))
         self.layer_norm = nn.Identity() if options.ngpt else make_norm(options)
         self._init_weights()
 
@@ -66,9 +64,7 @@ class NeoBERTEncoder(nn.Module):
         hidden_TC = self.encoder(input_ids)
         rotary = None
         if self.options.rope:
-            rotary = rotary_table(
-                layout.position_ids, self.options.head_dim, self.options.rope_theta, hidden_TC.dtype
-            )
+            rotary = rotary_table(layout.position_ids, self.options.head_dim, self.options.rope_theta, hidden_TC.dtype)
         else:
             hidden_TC = hidden_TC + self.positional_embedding(layout.position_ids + 1)
         *earlier, last = self.transformer_encoder

@@ -55,9 +55,7 @@ class NormalizedBlock(nn.Module):
         hidden = self._move(hidden, F.dropout(self.wo(seen_TC), dropout_p), self.attn_alpha)
         return self._move(hidden, F.dropout(self._feed_forward(hidden), dropout_p), self.mlp_alpha)
 
-    def _attended(
-        self, hidden: Tensor, rotary: Tensor | None, layout: SequenceLayout, dropout_p: float
-    ) -> Tensor:
+    def _attended(self, hidden: Tensor, rotary: Tensor | None, layout: SequenceLayout, dropout_p: float) -> Tensor:
         q, k, v = split_heads(self.qkv(hidden), self.num_heads, rotary)
         scale_HD = (self.sqk / self.base_scale).view(self.num_heads, -1)
         q, k = ((scale_HD * F.normalize(x, dim=-1)).to(v.dtype) for x in (q, k))

@@ -12,8 +12,8 @@ import tomli
 from neobert.errors import RecipeError
 from neobert.recipe import load_recipe
 from neobert.recipe.nodes import Key, dotted
-from neobert.toml_text import toml_text
 from neobert.registry import Registry, default_registry
+from neobert.toml_text import toml_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

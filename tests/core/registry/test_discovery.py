@@ -197,9 +197,7 @@ def test_a_built_in_name_taken_by_a_stranger_is_a_clash(install):
 
 def test_a_distribution_found_twice_does_not_clash_with_itself(install, tmp_path, monkeypatch):
     install("their-loss", {"loss": "their_loss"}, {"their_loss": LOSS})
-    install(
-        "their_loss", {"loss": "their_loss"}, {"their_loss": LOSS}, version="0.9", folder=tmp_path / "other"
-    )
+    install("their_loss", {"loss": "their_loss"}, {"their_loss": LOSS}, version="0.9", folder=tmp_path / "other")
     monkeypatch.syspath_prepend(str(tmp_path / "other"))
     registry = load_registry()
     assert strangers(registry) == ["loss.own"]
@@ -213,9 +211,7 @@ def test_one_module_under_two_entry_points_of_a_distribution_is_one_plugin(insta
     assert registry.clashes == ()
 
 
-@pytest.mark.parametrize(
-    "text", [b"[neobert.plugins]\nno equals sign\n", b"[neobert.plugins]\nx = \xff\xfe\n"]
-)
+@pytest.mark.parametrize("text", [b"[neobert.plugins]\nno equals sign\n", b"[neobert.plugins]\nx = \xff\xfe\n"])
 def test_unreadable_entry_points_of_one_distribution_hide_no_other(install, text):
     before = built_ins(load_registry())
     root = install("their-loss", {"loss": "their_loss"}, {"their_loss": LOSS})
@@ -261,9 +257,7 @@ class TestEnvironmentVariable:
 
 
 def test_every_hook_is_heard(install):
-    hooks = "\n".join(
-        f"@hookimpl\ndef {kind.hook}(): return {{'own_{kind.name}': Own}}" for kind in KINDS.values()
-    )
+    hooks = "\n".join(f"@hookimpl\ndef {kind.hook}(): return {{'own_{kind.name}': Own}}" for kind in KINDS.values())
     source = LOSS.partition("@hookimpl")[0] + hooks
     install("all-kinds", {"all": "all_kinds"}, {"all_kinds": source})
     assert strangers(load_registry()) == [f"{kind}.own_{kind}" for kind in KINDS]

@@ -58,8 +58,7 @@ REFUSED = {
     ),
     "requires holds a number": (options("requires: ClassVar = (3,)"), "requires is a tuple"),
     "decorator forgotten below an attrs class": (
-        f"@frozen(kw_only=True)\nclass Base:\n    size: int = 1\n{BUILD}\n"
-        "class Bad(Base):\n    width: int = 3",
+        f"@frozen(kw_only=True)\nclass Base:\n    size: int = 1\n{BUILD}\nclass Bad(Base):\n    width: int = 3",
         "Bad.width is annotated and yet is no field",
     ),
     "type under TYPE_CHECKING": (
@@ -100,11 +99,7 @@ def test_a_field_named_like_a_key_of_the_core_is_refused(install, hook, key):
 
 
 def test_the_same_field_is_fine_in_another_kind(install):
-    source = (
-        SIBLING
-        + options("max_seq_length: int = 1")
-        + HOOK.format(hook="neobert_losses", name='"bad"', cls="Bad")
-    )
+    source = SIBLING + options("max_seq_length: int = 1") + HOOK.format(hook="neobert_losses", name='"bad"', cls="Bad")
     install("theirs", {"point": "theirs"}, {"theirs": source})
     assert load_registry().find("loss", "bad").options_class().max_seq_length == 1
 
@@ -161,7 +156,4 @@ def neobert_attn_backends():
     registry = load_registry()
     assert [item.error for item in registry.broken if item.source.distribution == "theirs"] == []
     assert registry.usable("attn_backend", "bad").requires == ("attrs>=20",)
-    assert (
-        registry.usable("attn_backend", "child").summary
-        == "A subclass that adds no field needs no decorator."
-    )
+    assert registry.usable("attn_backend", "child").summary == "A subclass that adds no field needs no decorator."

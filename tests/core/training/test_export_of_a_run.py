@@ -15,6 +15,8 @@ from neobert.errors import UserError
 from neobert.training.export_checkpoint import export_checkpoint
 
 Run = Callable[..., tuple[int, str]]
+
+
 def test_an_export_opens_and_guesses(go: Run) -> None:
     status, _ = go("--trainer.max_steps=2")
     assert status == 0

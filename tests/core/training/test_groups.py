@@ -35,7 +35,12 @@ def test_roles() -> None:
     assert _names(tied=False) == {
         ("embedding", True): ["encoder.input_embedding.weight"],
         ("matrix", True): ["encoder.blocks.0.0.weight"],
-        ("vector", False): ["encoder.blocks.0.0.bias", "encoder.blocks.0.1.weight", "encoder.blocks.0.1.bias", "loss.bias"],
+        ("vector", False): [
+            "encoder.blocks.0.0.bias",
+            "encoder.blocks.0.1.weight",
+            "encoder.blocks.0.1.bias",
+            "loss.bias",
+        ],
         ("vector", True): ["encoder.projection.weight"],
         ("head", True): ["loss.weight"],
     }

@@ -73,9 +73,10 @@ def test_three_resumes_in_one_folder(go: Run) -> None:
     go("--trainer.max_steps=2")
     for until in (3, 5, 8):
         go(f"--trainer.max_steps={until}", "--trainer.resume_from_checkpoint=latest")
-    assert Path("run/checkpoints/8/state.safetensors").read_bytes() == Path(
-        "whole/checkpoints/8/state.safetensors"
-    ).read_bytes()
+    assert (
+        Path("run/checkpoints/8/state.safetensors").read_bytes()
+        == Path("whole/checkpoints/8/state.safetensors").read_bytes()
+    )
 
 
 @pytest.mark.parametrize(

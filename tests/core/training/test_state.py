@@ -72,9 +72,9 @@ def test_every_key_is_used_or_it_is_an_error() -> None:
     saved = run.collect()
     with pytest.raises(ValueError, match="unknown parameters"):
         run.apply(saved | {"optimizer.nobody.exp_avg": torch.zeros(1)})
-    with pytest.raises(RuntimeError, match="encoder.weight"):
+    with pytest.raises(RuntimeError, match=r"encoder\.weight"):
         run.apply({key: value for key, value in saved.items() if key != "encoder.weight"})
-    with pytest.raises(RuntimeError, match="encoder.more"):
+    with pytest.raises(RuntimeError, match=r"encoder\.more"):
         run.apply(saved | {"encoder.more": torch.zeros(1)})
 
 

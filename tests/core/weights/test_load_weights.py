@@ -50,9 +50,7 @@ class ReadingEncoder(Encoder):
     """Reads one foreign layout: its own names, and a head under ``head.``."""
 
     def import_weights(self, tensors, config):
-        head = {
-            name.removeprefix("head."): tensor for name, tensor in tensors.items() if name.startswith("head.")
-        }
+        head = {name.removeprefix("head."): tensor for name, tensor in tensors.items() if name.startswith("head.")}
         rest = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
         return rest, head, ["a foreign layout"]
 
@@ -114,9 +112,7 @@ def test_integers_are_no_weights(encoder, file):
 
 
 def test_lower_precision_is_widened(encoder, file):
-    load_weights(
-        file({name: t.bfloat16() for name, t in filled(encoder).items()}), encoder, TiedLoss(encoder)
-    )
+    load_weights(file({name: t.bfloat16() for name, t in filled(encoder).items()}), encoder, TiedLoss(encoder))
     assert all_twos(encoder)
     assert encoder.layer.weight.dtype == torch.float32
 
@@ -153,9 +149,7 @@ def test_rows_of_tokens_may_not_lack(file, num_tokens):
 
 def test_rows_too_many_are_refused(encoder, file):
     tensors = filled(encoder) | {"input_embedding.weight": torch.zeros(9, 3)}
-    assert "9 rows in the file, 6 in the model" in refusal(
-        file(tensors), encoder, TiedLoss(encoder), num_tokens=5
-    )
+    assert "9 rows in the file, 6 in the model" in refusal(file(tensors), encoder, TiedLoss(encoder), num_tokens=5)
 
 
 def test_shards_are_read_by_their_index(encoder, file, tmp_path):
@@ -168,9 +162,7 @@ def test_shards_are_read_by_their_index(encoder, file, tmp_path):
     load_weights(tmp_path / "sharded", encoder, TiedLoss(encoder))
     assert all_twos(encoder)
     (tmp_path / "sharded" / "model-1.safetensors").unlink()
-    assert "files that are not there: model-1.safetensors" in refusal(
-        tmp_path / "sharded", encoder, TiedLoss(encoder)
-    )
+    assert "files that are not there: model-1.safetensors" in refusal(tmp_path / "sharded", encoder, TiedLoss(encoder))
 
 
 def checkpoint(file, folder, encoder, loss, value):

@@ -34,9 +34,7 @@ def plain(q, k, v, lengths, scale, window=None):
         for i in range(start, start + length):
             seen = [j for j in range(start, start + length) if window is None or abs(i - j) <= window]
             weights = [torch.exp((q[i] * k[j]).sum(-1) * scale) for j in seen]
-            out.append(
-                sum(w[:, None] * v[j] for w, j in zip(weights, seen, strict=True)) / sum(weights)[:, None]
-            )
+            out.append(sum(w[:, None] * v[j] for w, j in zip(weights, seen, strict=True)) / sum(weights)[:, None])
         start += length
     return torch.stack(out)
 

@@ -218,9 +218,7 @@ def test_chunks_leave_frozen_weights_alone():
 
 def test_the_backward_pass_can_run_twice():
     hidden = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
-    total = linear_cross_entropy_sum(
-        hidden, torch.randn(6, 3, dtype=torch.float64), None, torch.tensor([1, 2, 3, 4])
-    )
+    total = linear_cross_entropy_sum(hidden, torch.randn(6, 3, dtype=torch.float64), None, torch.tensor([1, 2, 3, 4]))
     (first,) = torch.autograd.grad(total, hidden, retain_graph=True)
     (second,) = torch.autograd.grad(total, hidden)
     assert torch.equal(first, second)

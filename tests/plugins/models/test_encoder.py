@@ -63,9 +63,7 @@ def test_packed_sequences_are_what_they_are_alone(build, changes):
     ids, layout = stream()
     weights = torch.randn(len(ids), 24, dtype=torch.float64)
     packed = encoder(ids, layout)
-    alone = torch.cat(
-        [encoder(part, SequenceLayout.from_lengths([len(part)])) for part in ids.split(list(LENGTHS))]
-    )
+    alone = torch.cat([encoder(part, SequenceLayout.from_lengths([len(part)])) for part in ids.split(list(LENGTHS))])
     torch.testing.assert_close(packed, alone, rtol=0, atol=1e-11)
     together, apart = gradients(encoder, packed, weights), gradients(encoder, alone, weights)
     for name, gradient in together.items():
@@ -242,9 +240,7 @@ def test_check_refuses_dropout_where_the_backend_has_none(options):
     class NoDropout:
         capabilities = Capabilities()
 
-    made = evolve(
-        options(dropout_prob=0.1), attn_backend=Part(kind="attn_backend", name="x", options=NoDropout())
-    )
+    made = evolve(options(dropout_prob=0.1), attn_backend=Part(kind="attn_backend", name="x", options=NoDropout()))
     assert "attn_backend 'x' has none" in problems(made)[0]
     assert problems(options(dropout_prob=0.1)) == []
 

@@ -51,9 +51,7 @@ class BlockwiseAttend:
         return torch.cat(pieces).to(q.dtype)
 
 
-def _block(
-    q: Tensor, k: Tensor, v: Tensor, start: int, size: int, scale: float, window: int | None
-) -> Tensor:
+def _block(q: Tensor, k: Tensor, v: Tensor, start: int, size: int, scale: float, window: int | None) -> Tensor:
     """The queries from ``start`` on against all keys that they may see: (Q, H, D)."""
     end = min(start + size, len(q))
     first, last = (0, len(k)) if window is None else (max(start - window, 0), min(end + window, len(k)))
