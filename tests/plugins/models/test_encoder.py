@@ -202,13 +202,14 @@ def test_blocks_can_be_recomputed_in_the_backward_pass(build, ngpt):
 
 
 def test_autocast_stays_near_the_exact_output(build):
-    encoder = build(dtype=torch.float32)
+    # Weights of an ordinary size: with wild ones attention is all but a choice, which rounding may turn over.
+    encoder = build(dtype=torch.float32, spread=0.2)
     ids, layout = stream()
     exact = encoder(ids, layout)
     with torch.autocast("cpu", torch.bfloat16):
         rough = encoder(ids, layout)
     assert rough.dtype == torch.float32
-    assert 0 < (rough - exact).abs().max() < 0.1 * exact.abs().max()
+    assert 0 < (rough - exact).abs().max() < 0.03 * exact.abs().max()
 
 
 def test_the_encoder_says_what_a_head_needs(build):
