@@ -14,6 +14,7 @@ from neobert.context import BuildContext, ParameterGroup
 from neobert.errors import NotBuiltError, RecipeError, UserError
 from neobert.hookspecs import hookimpl
 from neobert.interfaces import LossOutput
+from neobert.mixture import Mixture, MixtureSource
 from neobert.parts import Part, part
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ __all__ = [
     "BuildContext",
     "Capabilities",
     "LossOutput",
+    "Mixture",
+    "MixtureSource",
     "NotBuiltError",
     "ParameterGroup",
     "Part",

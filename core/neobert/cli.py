@@ -20,7 +20,7 @@ from neobert.commands.arguments import parse
 from neobert.errors import RecipeError, Terminated, UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
 MISTAKE = 2
@@ -39,18 +39,27 @@ _PLACES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; ``argv`` is what follows the program's name. Returns the exit status."""
+
+    def work() -> int:
+        arguments = parse(sys.argv[1:] if argv is None else argv)
+        return int(import_module(f"neobert.commands.{arguments.command}").run(arguments))
+
+    return guarded("neobert-run", work)
+
+
+def guarded(program: str, work: Callable[[], int]) -> int:
+    """The exit status of ``work``, whatever it raises that a person can mend or has asked for told in one answer."""
     _never_fail_on_encoding(sys.stdout, sys.stderr)
     try:
         with _terminable():
-            arguments = parse(sys.argv[1:] if argv is None else argv)
-            status = int(import_module(f"neobert.commands.{arguments.command}").run(arguments))
+            status = work()
             sys.stdout.flush()
             return status
     except RecipeError as error:
         print(error, file=sys.stderr)  # each problem begins with file:line, as editors like it
         return MISTAKE
     except UserError as error:
-        return _tell(str(error))
+        return _tell(program, str(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -65,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in _PLACES:
             raise
         place = f": {error.filename}" if error.filename else ""
-        return _tell(f"{_PLACES[error.errno]}{place}")
+        return _tell(program, f"{_PLACES[error.errno]}{place}")
 
 
 @contextmanager
@@ -85,8 +94,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _tell(message: str) -> int:
-    print(f"neobert-run: {message}", file=sys.stderr)
+def _tell(program: str, message: str) -> int:
+    print(f"{program}: {message}", file=sys.stderr)
     return MISTAKE
 
 

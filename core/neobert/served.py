@@ -35,8 +35,10 @@ class DatasetKeys:
         validator=optional(and_(gt(0.0), lt(1.0))),
         metadata={"help": "share of train to reserve for evaluation where there is no eval split"},
     )
-    num_workers: int = field(
-        default=0, validator=ge(0), metadata={"help": "processes that collate batches; 0 collates in the loop"}
+    num_workers: int | None = field(
+        default=None,
+        validator=optional(ge(0)),
+        metadata={"help": "processes that collate batches, 0 collates in the loop; unset: 0, on CUDA up to 4"},
     )
     pin_memory: bool | None = field(
         default=None, metadata={"help": "page-locked batches; unset: only where the device is CUDA"}

@@ -47,6 +47,7 @@ NOT_RUN_HERE = {
     ("tokenizer", "pretrained"): "needs a tokenizer's folder; below",
     ("dataset", "disk"): "needs a folder; below",
     ("dataset", "files"): "needs files; below",
+    ("dataset", "mix"): "needs sources; see tests/plugins/datasets",
     ("dataset", "hub"): "needs the network; see tests/plugins/datasets",
 }
 

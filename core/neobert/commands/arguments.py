@@ -34,6 +34,10 @@ class Flag:
     help: str
     command: str | None = None
     """The module of `neobert.commands` that it asks for; None for a flag that only adds to one."""
+    takes_recipe: bool = False
+    """Whether its command works on RECIPE and overrides."""
+    optional: bool = False
+    """Whether its value, a number, may be left out."""
 
 
 FLAGS = (
@@ -42,7 +46,32 @@ FLAGS = (
         (),
         "say what RECIPE means and costs, or everything that is wrong with it; do nothing",
         "check",
+        takes_recipe=True,
     ),
+    Flag(
+        "--show-batch",
+        ("[N]",),
+        "print RECIPE's first N micro-batches (1 unless told) as people read them, masks and all",
+        "show_batch",
+        takes_recipe=True,
+        optional=True,
+    ),
+    Flag("--data-report", (), "say what RECIPE's data comes to: documents, lengths, fill, epochs", "data_report", True),
+    Flag(
+        "--audit-data",
+        ("STEPS",),
+        "walk RECIPE's plan that far without training: does every document come once an epoch?",
+        "audit_data",
+        takes_recipe=True,
+    ),
+    Flag(
+        "--preprocess",
+        (),
+        "select RECIPE's rows, make its tokenizer, tokenize; print the tables to use on other machines",
+        "preprocess",
+        takes_recipe=True,
+    ),
+    Flag("--output", ("FOLDER",), "with --preprocess: where the data goes; unset: trainer.output_dir with -data"),
     Flag(
         "--list-plugins",
         (),
@@ -120,7 +149,9 @@ def _with_flag(arguments: Arguments, flag: Flag, values: list[str], rest: list[s
     if values and not flag.values:
         msg = f"{flag.name} takes no value, got {values[0]!r}"
         raise UsageError(msg)
-    while len(values) < len(flag.values):
+    if flag.optional and not values and rest and rest[0].isdecimal():
+        values.append(rest.pop(0))
+    while len(values) < len(flag.values) and not flag.optional:
         if not rest or rest[0].startswith("--"):
             msg = f"{flag.name} needs {' and '.join(flag.values)}"
             raise UsageError(msg)
@@ -169,11 +200,11 @@ def _consistent(arguments: Arguments) -> Arguments:
     if len(commands) > 1:
         msg = f"{' and '.join(commands)} exclude each other"
         raise UsageError(msg)
-    for name in ("--kind", "--json"):
-        if name in arguments.given and commands != ["--list-plugins"]:
-            msg = f"{name} goes with --list-plugins"
+    for name, command in (("--kind", "--list-plugins"), ("--json", "--list-plugins"), ("--output", "--preprocess")):
+        if name in arguments.given and commands != [command]:
+            msg = f"{name} goes with {command}"
             raise UsageError(msg)
-    if commands in ([], ["--check"]):
+    if not commands or _BY_NAME[commands[0]].takes_recipe:
         assert arguments.path
     elif arguments.recipe is not None or arguments.overrides:
         extra = arguments.recipe or arguments.overrides[0]

@@ -8,6 +8,8 @@ from neobert.recipe.overrides import TABLES
 _TOP = """\
 usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run RECIPE --check [--TABLE.KEY VALUE ...]
+       neobert-run RECIPE --show-batch [N] | --data-report | --audit-data STEPS
+       neobert-run RECIPE --preprocess [--output FOLDER]
        neobert-run --list-plugins [--kind KIND] [--json]
        neobert-run --explain KIND.NAME
        neobert-run --export CHECKPOINT FOLDER

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
+from neobert.cores import available_cores
 from neobert.data.collate import CollatorRecipe
 from neobert.data.corpus import StoredCorpus, StreamCorpus
 from neobert.data.evaluation import EvaluationData
+from neobert.data.loading import settle_loading
+from neobert.data.mixed import JoinedDocuments, MixedCorpus, by_source
 from neobert.data.pretokenized import pretokenized
 from neobert.data.sequences import SpecialTokens, body_length
 from neobert.data.splits import is_stream
 from neobert.data.stream import TokenStream
 from neobert.data.tokenization import tokenize
 from neobert.data.training_data import StepOptions, TrainingData
+from neobert.errors import UserError
+from neobert.mixture import SOURCE_COLUMN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,15 +26,21 @@ if TYPE_CHECKING:
     from neobert.context import BuildContext
     from neobert.data.corpus import Corpus
     from neobert.data.documents import Documents
+    from neobert.mixture import Mixture
     from neobert.parts import Part
     from neobert.served import CollatorKeys, DatasetKeys
+
+logger = logging.getLogger("neobert.data")
 
 
 def build_data(
     recipe: Any, splits: Mapping[str, Any], tokenizer: Any, collator: Part, context: BuildContext
 ) -> tuple[TrainingData, EvaluationData | None]:
     """The run's data, from `Splits.as_mapping` and a ``context`` that knows the tokenizer."""
-    keys, special = recipe.dataset.served, SpecialTokens.of(tokenizer)
+    keys, notes = settle_loading(recipe.dataset.served, context.device.type, available_cores())
+    for note in notes:
+        logger.info(note)
+    special, mixture = SpecialTokens.of(tokenizer), mixture_of(recipe.dataset)
     trainer, collating = recipe.trainer, CollatorRecipe(collator, context)
     shared = {
         "special": special,
@@ -37,15 +49,24 @@ def build_data(
         "collator_keys": recipe.datacollator.served,
     }
     training = TrainingData(
-        corpus=corpus_of(splits["train"], tokenizer, keys, recipe.datacollator.served),
+        corpus=corpus_of(splits["train"], tokenizer, keys, recipe.datacollator.served, mixture),
         options=_step_options(trainer, keys, context),
         pad_token_id=tokenizer.pad_token_id,
         **shared,
     )
     if "eval" not in splits:
         return training, None
+    documents = documents_of(
+        splits["eval"],
+        tokenizer,
+        num_proc=keys.num_proc,
+        label="eval",
+        mixture=mixture,
+        max_seq_length=keys.max_seq_length,
+    )
     evaluation = EvaluationData(
-        documents=documents_of(splits["eval"], tokenizer, num_proc=keys.num_proc, label="eval"),
+        documents=documents,
+        sources=documents.sizes if isinstance(documents, JoinedDocuments) else {},
         per_device_eval_batch_size=trainer.per_device_eval_batch_size,
         eval_max_batches=trainer.eval_max_batches,
         seed=context.seed,
@@ -64,21 +85,63 @@ def _step_options(trainer: Any, keys: DatasetKeys, context: BuildContext) -> Ste
         seed=context.seed,
         rank=context.rank,
         world_size=context.world_size,
-        pin_memory=keys.pin_memory if keys.pin_memory is not None else context.device.type == "cuda",
+        pin_memory=bool(keys.pin_memory),
     )
 
 
-def corpus_of(rows: Any, tokenizer: Any, keys: DatasetKeys, collator_keys: CollatorKeys) -> Corpus:
+def corpus_of(
+    rows: Any, tokenizer: Any, keys: DatasetKeys, collator_keys: CollatorKeys, mixture: Mixture | None = None
+) -> Corpus:
     """Rows to train on, a ``datasets.Dataset`` or an ``IterableDataset``, ready to be planned over."""
     body = body_length(keys.max_seq_length, SpecialTokens.of(tokenizer))
     overflow, window = collator_keys.overflow, collator_keys.packing_window
     if is_stream(rows):
         return StreamCorpus(TokenStream(rows, tokenizer, window), body, overflow)
-    return StoredCorpus(documents_of(rows, tokenizer, num_proc=keys.num_proc), body, overflow, window)
+    documents = documents_of(
+        rows, tokenizer, num_proc=keys.num_proc, mixture=mixture, max_seq_length=keys.max_seq_length
+    )
+    if mixture is not None and isinstance(documents, JoinedDocuments):
+        return MixedCorpus(documents, mixture, body, overflow, window)
+    return StoredCorpus(documents, body, overflow, window)
 
 
-def documents_of(rows: Any, tokenizer: Any, *, num_proc: int | None = None, label: str = "train") -> Documents:
-    """Rows with a ``text`` column tokenized (once, see `tokenize`), rows with ``input_ids`` as they are."""
+def documents_of(
+    rows: Any,
+    tokenizer: Any,
+    *,
+    num_proc: int | None = None,
+    label: str = "train",
+    mixture: Mixture | None = None,
+    max_seq_length: int | None = None,
+) -> Documents:
+    """Rows with a ``text`` column tokenized (once, see `tokenize`), rows with ``input_ids`` as they are.
+
+    Those of a mixture are tokenized source by source, so that another source costs no more than its own rows.
+    """
+    if mixture is not None:
+        parts = {
+            name: documents_of(
+                found,
+                tokenizer,
+                num_proc=num_proc,
+                label=f"{label} of source {name!r}",
+                max_seq_length=max_seq_length,
+            )
+            for name, found in by_source(rows, mixture).items()
+        }
+        return JoinedDocuments(parts)
+    if SOURCE_COLUMN in rows.column_names:
+        msg = (
+            f"the rows have a column {SOURCE_COLUMN}, but the dataset has no method mixture() that says how to mix them"
+        )
+        raise UserError(msg)
     if "input_ids" in rows.column_names:
-        return pretokenized(rows, tokenizer, label=label)
+        return pretokenized(rows, tokenizer, label=label, max_seq_length=max_seq_length)
     return tokenize(rows, tokenizer, num_proc=num_proc, label=label)
+
+
+def mixture_of(dataset: Part) -> Mixture | None:
+    """How a dataset's rows are mixed, where its options class has a method ``mixture()``; else None."""
+    describe = getattr(dataset.options, "mixture", None)
+    found: Mixture | None = describe() if callable(describe) else None
+    return found

@@ -6,35 +6,36 @@ from difflib import get_close_matches
 from typing import Any
 
 from neobert.errors import UserError
+from neobert.mixture import SOURCE_COLUMN
 
 _STRINGS = ("string", "large_string", "string_view")
+_ROWS_SEARCHED = 100_000
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 
-def prepare_columns(rows: Any, text_column: str | None, *, label: str) -> Any:
-    """The rows with one column: ``text``, or ``input_ids`` where they are tokenized already.
+def prepare_columns(rows: Any, text_column: str | None, *, label: str, said: str = "dataset.text_column") -> Any:
+    """The rows with one column: ``text``, or ``input_ids`` where they are tokenized already. A mixture's keep the
+    number of their source beside it.
 
     ``text_column`` None: ``input_ids`` where there is one, the only string column, else ``text``. Raises
-    UserError that lists the columns where that does not settle it, or where the column is not text.
+    UserError that lists the columns where that does not settle it, or where the column is not text; ``said`` is
+    the key or flag that settles it.
     """
     rows = _with_features(rows, label)
     features = dict(rows.features)
-    column = text_column if text_column is not None else _find(features, label)
+    column = text_column if text_column is not None else _find(features, label, said)
     if column not in features:
-        msg = (
-            f"dataset.text_column = {column!r}: {label} has no such column{_nearest(column, features)}\n"
-            f"{_listed(features)}"
-        )
+        msg = f"{said} = {column!r}: {label} has no such column{_nearest(column, features)}\n{_listed(features)}"
         raise UserError(msg)
     if column == "input_ids":
         _require(_is_ids(features[column]), column, features, label, "lists of token ids")
     else:
-        _require(_is_text(features[column]), column, features, label, "text")
-    rows = rows.select_columns([column])
+        _require(_is_text(features[column]), column, features, label, f"text{_other_row(rows, column)}")
+    rows = rows.select_columns([column, *({SOURCE_COLUMN} & features.keys())])
     return rows if column in ("input_ids", "text") else rows.rename_column(column, "text")
 
 
-def _find(features: dict[str, Any], label: str) -> str:
+def _find(features: dict[str, Any], label: str, said: str) -> str:
     if "input_ids" in features:
         return "input_ids"
     texts = [name for name, feature in features.items() if _is_text(feature)]
@@ -42,10 +43,12 @@ def _find(features: dict[str, Any], label: str) -> str:
         return texts[0]
     if "text" in texts:
         return "text"
+    if not texts and "text" in features:
+        return "text"
     if not texts:
         msg = f"{label} has no text column\n{_listed(features)}"
     else:
-        msg = f"{label} has several text columns: {', '.join(texts)}\nsay which: dataset.text_column = {texts[0]!r}"
+        msg = f"{label} has several text columns: {', '.join(texts)}\nsay which: {said} = {texts[0]!r}"
     raise UserError(msg)
 
 
@@ -67,6 +70,18 @@ def _require(fits: bool, column: str, features: dict[str, Any], label: str, expe
     if not fits:
         msg = f"column {column!r} of {label} is {_type(features[column])}, expected {expected}\n{_listed(features)}"
         raise UserError(msg)
+
+
+def _other_row(rows: Any, column: str) -> str:
+    """Of a column that holds text and other things: the first row that is none."""
+    if not hasattr(rows, "__len__") or _is_text(rows.features[column]):
+        return ""
+    values = enumerate(rows.select(range(min(len(rows), _ROWS_SEARCHED)))[column])
+    found = [(row, value) for row, value in values if value is not None]
+    other = next(((row, value) for row, value in found if not isinstance(value, str)), None)
+    if other is None or not any(isinstance(value, str) for _, value in found):
+        return ""
+    return f"; row {other[0]} has {type(other[1]).__name__} {str(other[1])[:40]!r}, others have text"
 
 
 def _is_text(feature: Any) -> bool:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from attrs import field, frozen
 
+from neobert.data.documents import count_tokens
 from neobert.data.plan import OrderedSource, Source
-from neobert.data.sequences import Cut, Pieces
+from neobert.data.sequences import Cut
 from neobert.data.stream import StreamSource, TokenStream
 from neobert.errors import UserError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from neobert.data.cursor import Cursor
     from neobert.data.documents import Documents
+    from neobert.data.report import SourceReport
+    from neobert.data.sequences import Pieces
 
 
 class Corpus(Protocol):
@@ -33,6 +36,15 @@ class Corpus(Protocol):
     @property
     def cut(self) -> Cut:
         """What is known of the sequences: of all, or of a stream's first window."""
+        ...
+
+    @property
+    def sources(self) -> tuple[SourceReport, ...]:
+        """Of a mixture, what there is of each source; else none."""
+        ...
+
+    def source_tokens(self, pieces: Pieces) -> dict[str, int]:
+        """How many tokens of these sequences are each source's; nothing where there is one source."""
         ...
 
     def source(self, seed: int) -> Source:
@@ -71,25 +83,21 @@ class StoredCorpus:
     def fingerprint(self) -> str:
         return self.documents.fingerprint
 
+    @property
+    def sources(self) -> tuple[()]:
+        return ()
+
+    def source_tokens(self, pieces: Pieces) -> dict[str, int]:
+        return {}
+
     def source(self, seed: int) -> Source:
         return OrderedSource(self.cut, self.window, seed)
 
     def fits(self, cursor: Cursor) -> bool:
-        carried = Pieces.from_tuples(cursor.carry)
-        if cursor.window * self.window >= len(self.cut):
-            return False
-        return not len(carried) or bool(
-            carried.document.max() < len(self.documents)
-            and (carried.start < carried.stop).all()
-            and (carried.stop <= self.cut.lengths[carried.document]).all()
-            and (carried.lengths <= self.body).all()
-        )
+        return cursor.window * self.window < len(self.cut) and not cursor.marks and self.cut.gives(cursor.carry)
 
     def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
-        counts = np.zeros(vocab_size, dtype=np.int64)
-        for document, length in enumerate(self.documents.lengths.tolist()):
-            counts += np.bincount(self.documents.ids(document, 0, length), minlength=vocab_size)
-        return counts
+        return count_tokens(self.documents, self.documents.lengths, vocab_size)
 
 
 @frozen(eq=False)
@@ -110,11 +118,18 @@ class StreamCorpus:
     def fingerprint(self) -> str:
         return self.stream.fingerprint
 
+    @property
+    def sources(self) -> tuple[()]:
+        return ()
+
+    def source_tokens(self, pieces: Pieces) -> dict[str, int]:
+        return {}
+
     def source(self, seed: int) -> Source:
         return StreamSource(self.stream, self.body, self.overflow, seed)
 
     def fits(self, cursor: Cursor) -> bool:
-        return all(start < stop and stop - start <= self.body for _, start, stop in cursor.carry)
+        return not cursor.marks and all(start < stop and stop - start <= self.body for _, start, stop in cursor.carry)
 
     def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
         first = self.stream.first

@@ -67,6 +67,15 @@ class TokenStore:
         return self._tokens[begin + start : begin + stop]
 
 
+def count_tokens(documents: Documents, lengths: NDArray[np.int32], vocab_size: int) -> NDArray[np.int64]:
+    """(vocab_size,) how often each id stands in the first so many tokens of each document."""
+    counts = np.zeros(vocab_size, dtype=np.int64)
+    for document, length in enumerate(lengths.tolist()):
+        if length:
+            counts += np.bincount(documents.ids(document, 0, length), minlength=vocab_size)
+    return counts
+
+
 def write_store(folder: Path, *, dtype: np.dtype[Any], documents: int, tokens: int, fingerprint: str) -> None:
     """The last file of a store, which says what the others hold."""
     about = {"dtype": dtype.name, "documents": documents, "tokens": tokens, "fingerprint": fingerprint}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from attrs import field, frozen
@@ -15,13 +15,15 @@ from neobert.errors import UserError
 from neobert.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from neobert.batch import Batch
     from neobert.data.documents import Documents
     from neobert.served import CollatorKeys, DatasetKeys
+
+T = TypeVar("T")
 
 
 @frozen(eq=False, kw_only=True)
@@ -43,27 +45,43 @@ class EvaluationData:
     seed: int = 0
     rank: int = 0
     world_size: int = 1
+    sources: Mapping[str, int] = field(factory=dict)
+    """Of a mixture, how many of the documents each source has, in their order: no batch holds two sources, and all of
+    them come by turns."""
+    cut: Cut = field(init=False, repr=False)
     _batches: tuple[tuple[int, Pieces], ...] = field(init=False, repr=False)
     """(number, sequences) of this rank's."""
     _maker: BatchMaker = field(init=False, repr=False)
 
+    @cut.default
+    def _cut(self) -> Cut:
+        body = body_length(self.dataset_keys.max_seq_length, self.special)
+        return Cut(self.documents.lengths, body, self.collator_keys.overflow)
+
     @_batches.default
     def _plan(self) -> tuple[tuple[int, Pieces], ...]:
-        body = body_length(self.dataset_keys.max_seq_length, self.special)
-        cut = Cut(self.documents.lengths, body, self.collator_keys.overflow)
+        cut = self.cut
         if not len(cut):
             msg = f"no document to evaluate on: of {len(self.documents)}, every one is empty or dropped as too long"
             raise UserError(msg)
         pieces = cut.pieces(np.arange(len(cut), dtype=np.int64))
+        ends = [0, len(pieces)]
+        if self.sources:
+            ends = np.searchsorted(pieces.document, np.cumsum([0, *self.sources.values()])).tolist()
+        batches = by_turns([self._batches_of(pieces[start:stop]) for start, stop in pairwise(ends)])
+        numbered = list(enumerate(batches[: self.eval_max_batches]))
+        return tuple(numbered[self.rank :: self.world_size])
+
+    def _batches_of(self, pieces: Pieces) -> list[Pieces]:
+        if not len(pieces):
+            return []
         if self.collator_keys.pack_sequences:
             budget = self.per_device_eval_batch_size * self.dataset_keys.max_seq_length
             batch_of = pack_in_order(pieces.lengths + self.special.count, budget).batch_of
         else:
             batch_of = np.arange(len(pieces)) // self.per_device_eval_batch_size
         bounds = np.searchsorted(batch_of, np.arange(batch_of[-1] + 2)).tolist()
-        batches = [pieces[start:stop] for start, stop in pairwise(bounds)]
-        numbered = list(enumerate(batches[: self.eval_max_batches]))
-        return tuple(numbered[self.rank :: self.world_size])
+        return [pieces[start:stop] for start, stop in pairwise(bounds)]
 
     @_maker.default
     def _make_maker(self) -> BatchMaker:
@@ -93,6 +111,20 @@ class EvaluationData:
         msg = f"there are {self.num_sequences} sequences, and {index} more were asked for"
         raise IndexError(msg)
 
+    def source_of(self, batch: int) -> str | None:
+        """Which source this rank's batch of this index is of; None where there is no mixture."""
+        if not self.sources:
+            return None
+        document = int(self._batches[batch][1].document[0])
+        ends = np.cumsum([*self.sources.values()])
+        return list(self.sources)[int(np.searchsorted(ends, document, side="right"))]
+
     def __iter__(self) -> Iterator[Batch]:
         for number, pieces in self._batches:
             yield self._maker[Request(pieces, derive_seed(self.seed, "eval", number))]
+
+
+def by_turns(groups: Sequence[Sequence[T]]) -> list[T]:
+    """The items of all groups, each group's in order and spread evenly over the whole."""
+    places = [((place + 0.5) / len(group), item) for group in groups for place, item in enumerate(group)]
+    return [item for _, item in sorted(places, key=lambda pair: pair[0])]

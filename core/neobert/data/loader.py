@@ -11,6 +11,7 @@ from attrs import frozen
 from torch.utils.data import DataLoader
 
 from neobert.batch import Batch, SequenceLayout
+from neobert.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -22,13 +23,18 @@ if TYPE_CHECKING:
     from neobert.data.collate import BatchMaker, Request
     from neobert.served import DatasetKeys
 
+_DEATH = (
+    "a data worker died: it was killed, most likely because memory ran out; the system's log (dmesg) may say more\n"
+    "fewer workers need less: dataset.num_workers, or 0 to make batches in the loop"
+)
+
 
 def load(maker: BatchMaker, requests: Iterable[Request], keys: DatasetKeys, *, pin_memory: bool) -> Iterator[Batch]:
     """The batch of each request, in the order of the requests.
 
-    What a worker raises is raised here with the worker's traceback. Raises RuntimeError when one dies.
+    What a worker raises is raised here with the worker's traceback. Raises UserError when one dies.
     """
-    made = _made_here(maker, requests) if keys.num_workers == 0 else _made_by_workers(maker, requests, keys)
+    made = _made_here(maker, requests) if not keys.num_workers else _made_by_workers(maker, requests, keys)
     for batch in made:
         yield batch.pin_memory() if pin_memory else batch
 
@@ -39,6 +45,23 @@ def _made_here(maker: BatchMaker, requests: Iterable[Request]) -> Iterator[Batch
 
 
 def _made_by_workers(maker: BatchMaker, requests: Iterable[Request], keys: DatasetKeys) -> Iterator[Batch]:
+    parcels: Any = _start(maker, requests, keys)
+    try:
+        for parcel in parcels:
+            yield parcel.open()
+    except (ConnectionError, EOFError) as error:
+        raise UserError(_DEATH) from error
+    except RuntimeError as error:
+        if not _is_death(error):
+            raise
+        raise UserError(f"{_DEATH}\n{error}") from error
+    finally:
+        # Now, and not when the iterator is collected: its queues may be gone by then, and every worker is waited for.
+        parcels._shutdown_workers()
+
+
+def _start(maker: BatchMaker, requests: Iterable[Request], keys: DatasetKeys) -> Any:
+    """The workers' parcels, in order."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*suggested max number of worker")  # the recipe's choice
         loader: DataLoader[Any] = DataLoader(
@@ -46,19 +69,18 @@ def _made_by_workers(maker: BatchMaker, requests: Iterable[Request], keys: Datas
             sampler=requests,
             batch_size=None,
             collate_fn=_pack,
-            num_workers=keys.num_workers,
+            num_workers=keys.num_workers or 0,
             prefetch_factor=keys.prefetch_factor or 2,
             persistent_workers=keys.persistent_workers is not False,
             multiprocessing_context=_processes(),
             generator=torch.Generator().manual_seed(0),  # so that torch's own generator is not drawn from
         )
-        parcels = iter(loader)
-    try:
-        for parcel in parcels:
-            yield parcel.open()
-    except (ConnectionError, EOFError) as error:
-        msg = "a data worker died while it sent a batch (killed, or out of memory?)"
-        raise RuntimeError(msg) from error
+        return iter(loader)
+
+
+def _is_death(error: RuntimeError) -> bool:
+    """How the library tells that a worker is gone: with an error of its own, or out of its signal handler."""
+    return str(error).startswith("DataLoader worker (pid")
 
 
 def _processes() -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from neobert.data.cursor import Cursor
 from neobert.data.order import permute, shuffled
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Where a planner gets its windows."""
 
-    def begin(self, carry: Pieces) -> None:
-        """A plan begins, with these sequences carried over; what else was asked for before is done with."""
+    def begin(self, cursor: Cursor) -> None:
+        """A plan begins, with the cursor's sequences carried over; what else was asked for before is done with."""
+        ...
+
+    def over(self, epoch: int) -> bool:
+        """Whether the data ends before this epoch."""
         ...
 
     def has(self, epoch: int, window: int) -> bool:
@@ -38,6 +42,10 @@ class Source(Protocol):
 
     def window(self, epoch: int, window: int) -> Pieces:
         """The sequences of a window of this epoch, shuffled."""
+        ...
+
+    def marks(self) -> tuple[tuple[int, int, int], ...]:
+        """What the cursor has to hold of the source itself, after the windows of the current plan."""
         ...
 
     def ids(self, pieces: Pieces) -> tuple[NDArray[np.int64], ...] | None:
@@ -58,8 +66,12 @@ class OrderedSource:
     """Sequences a window."""
     seed: int
 
-    def begin(self, carry: Pieces) -> None:
+    def begin(self, cursor: Cursor) -> None:
         """Nothing to prepare."""
+
+    def over(self, epoch: int) -> bool:
+        """It goes round and round."""
+        return False
 
     def has(self, epoch: int, window: int) -> bool:
         """Every epoch has as many windows as the sequences need."""
@@ -71,6 +83,10 @@ class OrderedSource:
         first = window * self.size
         places = np.arange(first, min(first + self.size, total), dtype=np.int64)
         return self.cut.pieces(shuffled(places, total, self.seed, epoch))
+
+    def marks(self) -> tuple[()]:
+        """Nothing: a window's place is its number's."""
+        return ()
 
     def ids(self, pieces: Pieces) -> None:
         """The documents hold them."""
@@ -127,17 +143,16 @@ class Planner:
     seed: int
 
     def micro_batches(self, cursor: Cursor) -> Iterator[tuple[Pieces, Cursor]]:
-        """Every micro-batch from here on, without end, each with the cursor after it."""
-        while True:
-            plan = self.plan(cursor)
+        """Every micro-batch from here on, each with the cursor after it; without end, unless the data has one."""
+        while len(plan := self.plan(cursor)):
             for position in range(cursor.position, len(plan)):
-                done = Cursor(cursor.epoch, cursor.window, position + 1, cursor.carry)
+                done = evolve(cursor, position=position + 1)
                 yield plan[position], plan.after if position + 1 == len(plan) else done
             cursor = plan.after
 
     def plan(self, cursor: Cursor) -> WindowPlan:
         """The plan that the cursor stands in: its window, with what was carried into it, and as many more
-        windows as it takes to fill one micro-batch."""
+        windows as it takes to fill one micro-batch; no micro-batch where the data ends before one is filled."""
         pool, epoch, window = self._gather(cursor)
         packing = self._arrange(pool, len(cursor.carry))
         batch_of = self._turns(packing, cursor)
@@ -146,19 +161,19 @@ class Planner:
         counts = np.bincount(batch_of[placed], minlength=packing.batches)
         bounds = (0, *np.cumsum(counts).tolist())
         carry = pool[batch_of == LEFT].to_tuples()
-        return WindowPlan(in_turn, bounds, Cursor(epoch, window, 0, carry))
+        return WindowPlan(in_turn, bounds, Cursor(epoch, window, 0, carry, self.source.marks()))
 
     def _gather(self, cursor: Cursor) -> tuple[Pieces, int, int]:
         """Carried sequences and windows until a micro-batch can be filled, and the window that comes next."""
         carried = Pieces.from_tuples(cursor.carry)
-        self.source.begin(carried)
+        self.source.begin(cursor)
         parts = [carried] if cursor.carry else []
         filled = sum(self._filling(part) for part in parts)
         epoch, window = cursor.epoch, cursor.window
         wanted = self.shape.sequences
         if self.shape.packed:
             wanted = self.shape.budget if self.shape.full else 1
-        while True:
+        while filled < wanted and not self.source.over(epoch):
             part = self.source.window(epoch, window)
             parts.append(part)
             filled += self._filling(part)
@@ -168,8 +183,7 @@ class Planner:
                     msg = "the data has no sequence to train on: every document is empty, or dropped as too long"
                     raise UserError(msg)
                 epoch, window = epoch + 1, 0
-            if filled >= wanted:
-                return Pieces.join(parts), epoch, window
+        return Pieces.join(parts or [carried]), epoch, window
 
     def _filling(self, pieces: Pieces) -> int:
         if not self.shape.packed:

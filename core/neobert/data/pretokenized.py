@@ -9,6 +9,7 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
+from neobert.data.provenance import TOKENIZATION, recorded, refuse_other_tokenizer
 from neobert.data.sequences import SpecialTokens
 from neobert.errors import UserError
 
@@ -58,14 +59,18 @@ class ArrowDocuments:
         return values[begin + start : begin + stop]
 
 
-def pretokenized(rows: Any, tokenizer: Any, *, label: str) -> ArrowDocuments:
+def pretokenized(rows: Any, tokenizer: Any, *, label: str, max_seq_length: int | None = None) -> ArrowDocuments:
     """The documents of a ``datasets.Dataset`` with ``input_ids``, checked against the tokenizer.
 
-    Where every row has the tokenizer's special tokens around it, they are left out when read (the core puts
-    them around every sequence). Raises UserError, with the row, where ids lie outside the vocabulary, or
-    where only some rows have special tokens.
+    What stands around every row is left out when read (the core puts special tokens around every sequence): what
+    the record beside the data says (`Tokenization`), and without one the tokenizer's special tokens where every
+    row has them. Raises UserError where another tokenizer made the data; with the row, where ids lie outside the
+    vocabulary, only some rows have special tokens, or a row that is made up with them is over ``max_seq_length``.
     """
-    special = SpecialTokens.of(tokenizer)
+    record = recorded(rows, label)
+    if record is not None:
+        refuse_other_tokenizer(record, tokenizer, label)
+    special = SpecialTokens.of(tokenizer) if record is None else record.around
     vocabulary = max(tokenizer.get_vocab().values()) + 1
     lengths_digest, ids_digest = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
     carrying: list[NDArray[np.bool_]] = []
@@ -80,9 +85,31 @@ def pretokenized(rows: Any, tokenizer: Any, *, label: str) -> ArrowDocuments:
         ids_digest.update(values.astype(np.int32).tobytes())
     if not lengths:
         return ArrowDocuments(rows)
-    found = agreed(np.concatenate(carrying), np.concatenate(lengths), special, label)
-    fingerprint = f"{lengths_digest.hexdigest()}-{ids_digest.hexdigest()}"
-    return ArrowDocuments(rows, found, fingerprint)
+    all_carrying, all_lengths = np.concatenate(carrying), np.concatenate(lengths)
+    found = agreed(all_carrying, all_lengths, special, label)
+    if record is not None and found != special and all_lengths.any():
+        msg = (
+            f"{label} is said to have {special.count} special tokens around every row ({TOKENIZATION} beside it), "
+            "and its rows have none: it was changed since"
+        )
+        raise UserError(msg)
+    if found.count:
+        _refuse_long(all_lengths, max_seq_length, label)
+    return ArrowDocuments(rows, found, f"{lengths_digest.hexdigest()}-{ids_digest.hexdigest()}")
+
+
+def _refuse_long(lengths: _Int64s, max_seq_length: int | None, label: str) -> None:
+    """A row with special tokens inside is a whole sequence: cut, its pieces would be none."""
+    if max_seq_length is None or lengths.max() <= max_seq_length:
+        return
+    msg = (
+        f"row {int(np.argmax(lengths > max_seq_length))} of {label} has {int(lengths[lengths > max_seq_length][0])} "
+        f"tokens with its special tokens, over dataset.max_seq_length = {max_seq_length} "
+        f"(so have {int((lengths > max_seq_length).sum())} rows, the longest {int(lengths.max())})\n"
+        "rows with special tokens inside are whole sequences, and are not cut: raise dataset.max_seq_length, or "
+        f"tokenize again, to at most {max_seq_length} tokens (neobert-tokenize --max-length) or without special tokens"
+    )
+    raise UserError(msg)
 
 
 def _flat(lists: Any) -> tuple[NDArray[Any], _Int64s]:

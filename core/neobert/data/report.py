@@ -6,6 +6,32 @@ from attrs import frozen
 
 
 @frozen(kw_only=True)
+class SourceReport:
+    """What there is of one source of a mixture."""
+
+    name: str
+    share: float
+    """Of the tokens trained on."""
+    documents: int
+    """That its filter lets through."""
+    tokens: int
+    """Of their sequences."""
+    sequences: int
+    too_short: int
+    """Documents that its filter leaves out."""
+    too_long: int
+
+    def line(self) -> str:
+        """The same for people."""
+        out = ((self.too_short, "under min_length"), (self.too_long, "over max_length"))
+        left_out = ", ".join(f"{count:,} {what}" for count, what in out if count)
+        return (
+            f"source {self.name}: {self.share:.2%} of the tokens trained on; {self.documents:,} documents, "
+            f"{self.tokens:,} tokens, {self.sequences:,} sequences" + (f"; left out: {left_out}" if left_out else "")
+        )
+
+
+@frozen(kw_only=True)
 class DataReport:
     """Counts over one pass of the training data; a stream knows only its first window."""
 
@@ -23,11 +49,17 @@ class DataReport:
     """cut off,"""
     dropped: int
     """or left out, as datacollator.overflow says."""
+    left_out: int
+    """Tokens that truncating or dropping left out."""
+    trained_tokens: int
+    """Of all sequences, special tokens included: what an epoch trains on."""
     window: int
     """Sequences of the order that are packed together."""
     fill: float
     """Share of tokens with content in the first window's micro-batches; 1.0 where nothing is padded."""
     streaming: bool = False
+    sources: tuple[SourceReport, ...] = ()
+    """Of a mixture."""
 
     def lines(self) -> tuple[str, ...]:
         """The report for people, one fact a line; what did not happen is left out."""
@@ -39,7 +71,9 @@ class DataReport:
             (self.split, "documents longer than max_seq_length, split"),
             (self.truncated, "documents longer than max_seq_length, truncated"),
             (self.dropped, "documents longer than max_seq_length, dropped"),
+            (self.left_out, "tokens left out so"),
         )
         lines += [f"{count:,} {text}" for count, text in notes if count]
+        lines += [source.line() for source in self.sources]
         lines.append(f"{self.fill:.2%} of a micro-batch's tokens have content")
         return tuple(lines)

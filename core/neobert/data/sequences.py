@@ -129,6 +129,32 @@ class Cut:
         start = np.zeros_like(numbers) if self.first is None else (numbers - self.first[document]) * self.body
         return Pieces(document, start, np.minimum(start + self.body, length))
 
+    def tokens_of(self, lengths: NDArray[np.integer[Any]]) -> int:
+        """How many tokens of documents of these lengths are in sequences."""
+        if self.overflow == "truncate":
+            lengths = np.minimum(lengths, self.body)
+        elif self.overflow == "drop":
+            lengths = lengths[lengths <= self.body]
+        return int(lengths.sum(dtype=np.int64))
+
+    def gives(self, pieces: tuple[tuple[int, int, int], ...]) -> bool:
+        """Whether these can be sequences of these documents: (document, start, stop) each."""
+        found = Pieces.from_tuples(pieces)
+        return not len(found) or bool(
+            found.document.max() < len(self.lengths)
+            and (found.start < found.stop).all()
+            and (found.stop <= self.lengths[found.document]).all()
+            and (found.lengths <= self.body).all()
+        )
+
+    @property
+    def tokens(self) -> int:
+        """Of all sequences, special tokens not counted: what truncating or dropping left out is not among them."""
+        if self.overflow == "truncate":
+            return int(np.minimum(self.lengths, self.body).sum(dtype=np.int64))
+        kept = self.lengths if self.overflow == "split" else self.lengths[self.lengths <= self.body]
+        return int(kept.sum(dtype=np.int64))
+
     @property
     def over(self) -> int:
         """Documents longer than a sequence: those that are split, truncated or dropped."""

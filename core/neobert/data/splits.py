@@ -45,11 +45,11 @@ def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int) -> Spl
     ``eval_samples`` rows of train; a seeded ``validation_split`` share of train. Rows taken from train are
     never trained on. Raises UserError for a missing split, an empty one, or a column that is not there.
     """
-    train, notes = _pick(built, keys.train_split, "train_split"), []
+    train, notes = pick_split(built, keys.train_split, "dataset.train_split"), []
     _refuse_empty(train, keys.train_split)
     eval_name = keys.eval_split or next((name for name in EVALUATION_SPLITS if _holds(built, name, keys)), None)
     if eval_name is not None:
-        held_out, note = _first_rows(_pick(built, eval_name, "eval_split"), eval_name, keys)
+        held_out, note = _first_rows(pick_split(built, eval_name, "dataset.eval_split"), eval_name, keys)
         if _name_of(eval_name) == _name_of(keys.train_split) and "[" not in keys.train_split:
             note += "; these rows are also trained on, because dataset.train_split takes all of that split"
     elif keys.eval_samples is not None:
@@ -64,7 +64,9 @@ def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int) -> Spl
             "evaluation: none (no eval split; set dataset.eval_samples or dataset.validation_split)",
         )
     notes.append(note)
-    train = prepare_columns(train, keys.text_column, label=f"split {keys.train_split!r}")
+    label = f"split {keys.train_split!r}"
+    reserved = held_out is not None and eval_name is None
+    train = prepare_columns(train, keys.text_column, label=label + " (without the evaluation rows)" * reserved)
     if held_out is not None:
         _refuse_empty(held_out, eval_name or "evaluation")
         held_out = prepare_columns(held_out, keys.text_column, label=f"split {eval_name or keys.train_split!r}")
@@ -85,32 +87,31 @@ def _name_of(split: str) -> str:
     return split.partition("[")[0]
 
 
-def _pick(built: Mapping[str, Any], split: str, key: str) -> Any:
+def pick_split(built: Mapping[str, Any], split: str, said: str) -> Any:
+    """The rows that ``split`` names, such as `train` or `train[:90%]`; ``said`` is the key or flag that it is from."""
     name, bracket, _ = split.partition("[")
     if name not in built:
         close = get_close_matches(name, list(built), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        msg = f"dataset.{key} = {split!r}: no such split{hint}\nsplits: {', '.join(built) or 'none'}"
+        msg = f"{said} = {split!r}: no such split{hint}\nsplits: {', '.join(built) or 'none'}"
         raise UserError(msg)
     rows = built[name]
     if not bracket:
         return rows
     if is_stream(rows):
-        msg = (
-            f"dataset.{key} = {split!r}: a stream cannot be sliced; set dataset.eval_samples to reserve its first rows"
-        )
+        msg = f"{said} = {split!r}: a stream cannot be sliced; set dataset.eval_samples to reserve its first rows"
         raise UserError(msg)
-    return _slice(rows, split, name, key)
+    return _slice(rows, split, name, said)
 
 
-def _slice(rows: Any, split: str, name: str, key: str) -> Any:
+def _slice(rows: Any, split: str, name: str, said: str) -> Any:
     import datasets
 
     try:
         stretches = datasets.ReadInstruction.from_spec(split).to_absolute({name: len(rows)})
     except (ValueError, AssertionError) as error:
         msg = (
-            f"dataset.{key} = {split!r}: not a slice of {len(rows)} rows ({error})\n"
+            f"{said} = {split!r}: not a slice of {len(rows)} rows ({error})\n"
             "expected such as train[:90%] or train[100:200]"
         )
         raise UserError(msg) from error
@@ -118,7 +119,7 @@ def _slice(rows: Any, split: str, name: str, key: str) -> Any:
         index for part in stretches for index in range(part.from_ or 0, len(rows) if part.to is None else part.to)
     ]
     if not indices:
-        msg = f"dataset.{key} = {split!r}: no row of the split's {len(rows)} is in that slice"
+        msg = f"{said} = {split!r}: no row of the split's {len(rows)} is in that slice"
         raise UserError(msg)
     return rows.select(range(indices[0], indices[-1] + 1) if len(stretches) == 1 else indices)
 

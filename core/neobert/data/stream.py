@@ -18,7 +18,9 @@ from attrs import frozen
 from neobert.data.order import permute
 from neobert.data.pretokenized import agreed, carries, check_vocabulary
 from neobert.data.sequences import Cut, Pieces, SpecialTokens
-from neobert.data.tokenization import ROWS_A_BATCH, encode_texts, plain_backend
+from neobert.data.texts import ROWS_A_BLOCK
+from neobert.data.tokenization import plain_backend
+from neobert.encoding import encode_texts
 from neobert.errors import UserError
 from neobert.seeding import derive_seed
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from neobert.data.cursor import Cursor
 
 _Int64s = "NDArray[np.int64]"
 
@@ -78,11 +82,13 @@ class TokenStream:
         """The rows from ``first`` on, in batches."""
         rows = first
         try:
-            for batch in self._rows.skip(first).iter(batch_size=ROWS_A_BATCH):
+            for batch in self._rows.skip(first).iter(batch_size=ROWS_A_BLOCK):
                 (column,) = batch.values()
                 yield list(column)
                 rows += len(column)
         except Exception as error:
+            if isinstance(error, UserError):  # the dataset says itself what is wrong, and where
+                raise
             msg = f"the stream {self.label} failed after row {rows}: {type(error).__name__}: {error}"
             raise UserError(msg) from error
 
@@ -91,8 +97,8 @@ class TokenStream:
         if rows and not (rows[0] is None or isinstance(rows[0], str)):
             return self._tokenized(first, rows, more)
         parts = [
-            encode_texts(self._backend, rows[start : start + ROWS_A_BATCH])
-            for start in range(0, len(rows), ROWS_A_BATCH)
+            encode_texts(self._backend, rows[start : start + ROWS_A_BLOCK])
+            for start in range(0, len(rows), ROWS_A_BLOCK)
         ]
         ids = np.concatenate([part for part, _ in parts] or [np.empty(0, dtype=np.int64)])
         lengths = np.concatenate([part for _, part in parts] or [np.empty(0, dtype=np.int64)])
@@ -147,15 +153,19 @@ class StreamSource:
         """Rows that sequences of the current plan are from."""
         self._last: tuple[int, Window] | None = None
 
-    def begin(self, carry: Pieces) -> None:
+    def begin(self, cursor: Cursor) -> None:
         """Keeps only the rows of what is carried on; those of a resumed run are read again."""
-        rows = set(carry.document.tolist())
+        rows = {row for row, _, _ in cursor.carry}
         kept = {row: self._kept[row].copy() for row in rows if row in self._kept}
         for number in sorted({row // self._window for row in rows - set(kept)}):
             window = self._read(number)
             first, last = window.first, window.first + len(window.lengths)
             kept |= {row: window.row(row).copy() for row in rows if first <= row < last}
         self._kept = kept
+
+    def over(self, epoch: int) -> bool:
+        """It is read again from its start."""
+        return False
 
     def has(self, epoch: int, window: int) -> bool:
         """Known from the window before, which is read again where it has not been."""
@@ -176,6 +186,10 @@ class StreamSource:
         order = permute(np.arange(len(cut)), len(cut), derive_seed(self._seed, "stream", epoch, window))
         pieces = cut.pieces(order)
         return Pieces(pieces.document + found.first, pieces.start, pieces.stop)
+
+    def marks(self) -> tuple[()]:
+        """Nothing: a window is read again by its number."""
+        return ()
 
     def ids(self, pieces: Pieces) -> tuple[NDArray[np.int64], ...]:
         """The tokens of sequences of the current plan."""

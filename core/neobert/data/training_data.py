@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from contextlib import closing, contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from neobert.data.collate import BatchMaker, CollatorRecipe, Request
 from neobert.data.cursor import Cursor
@@ -18,7 +19,7 @@ from neobert.errors import UserError
 from neobert.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -47,6 +48,10 @@ class StepBatches:
     micro_batches: tuple[MicroBatch, ...]
     cursor: Cursor
     """After the step, over all ranks: for the checkpoint."""
+    source_tokens: Mapping[str, int] = field(factory=dict)
+    """Of a mixture: how many tokens of each source all ranks train on."""
+    last: bool = False
+    """The data ends after this step."""
 
 
 @frozen(kw_only=True)
@@ -71,6 +76,8 @@ class _Step:
     """Of this rank."""
     seeds: tuple[int, ...]
     cursor: Cursor
+    source_tokens: Mapping[str, int]
+    last: bool = False
 
 
 @frozen(eq=False, kw_only=True)
@@ -109,7 +116,7 @@ class TrainingData:
         return Cursor()
 
     def steps(self, cursor: Cursor, first_step: int) -> Iterator[StepBatches]:
-        """Step ``first_step`` and all after it, without end, from where the cursor stands.
+        """Step ``first_step`` and all after it, from where the cursor stands: without end, unless the data has one.
 
         The same cursor and step give the same batches, bit for bit, however many workers make them.
         """
@@ -125,12 +132,15 @@ class TrainingData:
         with self._planner() as planner:
             requests = self._requests(planner, cursor, step, planned)
             batches = load(self._maker(), requests, self.dataset_keys, pin_memory=self.options.pin_memory)
-            while True:
-                made = [next(batches) for _ in range(self.options.gradient_accumulation_steps)]
+            while made := tuple(islice(batches, self.options.gradient_accumulation_steps)):
                 plan = planned.popleft()
-                micro_batches = map(MicroBatch, made, plan.seeds)
-                yield StepBatches(step, plan.epoch, tuple(micro_batches), plan.cursor)
+                micro_batches = tuple(map(MicroBatch, made, plan.seeds))
+                yield StepBatches(step, plan.epoch, micro_batches, plan.cursor, plan.source_tokens, plan.last)
+                if plan.last:
+                    return
                 step += 1
+        msg = f"the data ends before step {step + 1} is full, as its mixture says: nothing is left to train on"
+        raise UserError(msg)
 
     def pieces(self, cursor: Cursor) -> Iterator[tuple[Pieces, Cursor]]:
         """The plan alone: every micro-batch of all ranks from the cursor on, with the cursor after it."""
@@ -141,10 +151,12 @@ class TrainingData:
     def report(self) -> DataReport:
         """Counts over one epoch, or a stream's first window, and the fill of the first window."""
         cut = self.corpus.cut
-        empty = int((cut.lengths == 0).sum())
+        sources = self.corpus.sources
+        left_out = sum(source.too_short + source.too_long for source in sources)
+        empty = int((cut.lengths == 0).sum()) - left_out
         over = dict.fromkeys(("split", "truncate", "drop"), 0) | {cut.overflow: cut.over}
         return DataReport(
-            documents=len(cut.lengths) - empty,
+            documents=len(cut.lengths) - empty - left_out,
             tokens=int(cut.lengths.sum(dtype="int64")),
             sequences=len(cut),
             empty=empty,
@@ -152,9 +164,12 @@ class TrainingData:
             split=over["split"],
             truncated=over["truncate"],
             dropped=over["drop"],
+            left_out=int(cut.lengths.sum(dtype="int64")) - cut.tokens,
+            trained_tokens=cut.tokens + len(cut) * self.special.count,
             window=self.collator_keys.packing_window,
             fill=self._fill(),
             streaming=self.corpus.documents is None,
+            sources=sources,
         )
 
     def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
@@ -191,20 +206,35 @@ class TrainingData:
             planned.append(step)
             yield from step.requests
 
-    def _planned(self, planner: Planner, cursor: Cursor, step: int) -> Iterator[_Step]:
+    def _planned(self, planner: Planner, cursor: Cursor, first_step: int) -> Iterator[_Step]:
+        """Every step, the last one marked where the data has an end."""
+        steps = self._whole_steps(planner, cursor, first_step)
+        if not planner.source.over(1):
+            yield from steps
+            return
+        step = next(steps, None)
+        while step is not None:
+            following = next(steps, None)
+            yield evolve(step, last=following is None)
+            step = following
+
+    def _whole_steps(self, planner: Planner, cursor: Cursor, step: int) -> Iterator[_Step]:
         """Every step's requests. The micro-batch's number g in the step is all that tells ranks apart."""
         options = self.options
         stream = planner.micro_batches(cursor)
         in_step = options.gradient_accumulation_steps * options.world_size
         wanted = range(options.rank, in_step, options.world_size)
         while True:
-            epoch = cursor.epoch
-            requests = []
+            epoch, requests, tokens = cursor.epoch, [], Counter[str]()
             for g in range(in_step):
-                pieces, cursor = next(stream)
+                found = next(stream, None)
+                if found is None:
+                    return  # what is left fills no step
+                pieces, cursor = found
+                tokens.update(self.corpus.source_tokens(pieces))
                 if g in wanted:
                     seed = derive_seed(options.seed, "batch", epoch, step, g)
                     requests.append(Request(pieces, seed, planner.source.ids(pieces)))
             seeds = tuple(derive_seed(options.seed, "forward", epoch, step, g) for g in wanted)
-            yield _Step(epoch, tuple(requests), seeds, cursor)
+            yield _Step(epoch, tuple(requests), seeds, cursor, tokens)
             step += 1

@@ -73,6 +73,10 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
             "datacollator.group_by_length",
             "contradicts datacollator.pack_sequences: full micro-batches need no grouping",
         )
+    if dataset.num_workers == 0:
+        for key in ("prefetch_factor", "persistent_workers"):
+            if getattr(dataset, key):
+                yield f"dataset.{key}", "contradicts dataset.num_workers = 0: without workers it does nothing"
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (

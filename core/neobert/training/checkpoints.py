@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
 from neobert.errors import UserError
 from neobert.files import faults, has_manifest, new_directory, write_json, write_text
@@ -38,6 +38,8 @@ class Progress:
     tokenizer_fingerprint: str
     num_threads: int
     world_size: int
+    source_tokens: Mapping[str, int] = field(factory=dict)
+    """Of a mixture: tokens of each source trained on."""
 
 
 def save_checkpoint(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from attrs import frozen
 
+from neobert.cores import available_cores
 from neobert.errors import RecipeError, UserError
 from neobert.recipe import Recipe, check_device
 from neobert.recipe.trainer import TrainerOptions
@@ -62,10 +63,3 @@ def _process_state() -> PartialState:
         )
         raise UserError(msg)
     return PartialState()
-
-
-def available_cores() -> int:
-    """Cores that this process may run on (what a container or taskset leaves of the machine)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

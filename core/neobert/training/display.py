@@ -20,6 +20,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
+NOTICEABLE_WAIT = 0.05
+"""Share of the time from which on waiting for data is shown."""
+
 
 class Display:
     """Plain lines: one for each log, evaluation and note."""
@@ -130,4 +133,8 @@ def _numbers(metrics: Mapping[str, float]) -> str:
         ("skipped steps", "train/skipped_steps", "{:.0f}"),
         ("tokens/s", "train/tokens_per_second", "{:,.0f}"),
     ]
-    return "  ".join(f"{name} {form.format(metrics[key])}" for name, key, form in shown if key in metrics)
+    numbers = [f"{name} {form.format(metrics[key])}" for name, key, form in shown if key in metrics]
+    waited = metrics.get("train/data_wait_share", 0.0)
+    if waited > NOTICEABLE_WAIT:
+        numbers.append(f"waiting for data {waited:.0%}")
+    return "  ".join(numbers)

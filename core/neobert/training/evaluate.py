@@ -19,13 +19,19 @@ MASKED_POSITIONS, LABELS = "masked_positions", "labels"
 
 
 def evaluate(parts: Parts, data: EvaluationData, trainer: TrainerOptions) -> dict[str, float]:
-    """Means over all held-out batches, under the names that the loss gives them."""
-    meter = Meter(parts.device)
+    """Means over all held-out batches, under the names that the loss gives them; of a mixture also each source's own
+    loss, as ``loss/SOURCE``."""
+    meter, of_source = Meter(parts.device), {name: Meter(parts.device) for name in data.sources}
     torch.manual_seed(derive_seed(trainer.seed, "evaluation"))
     with evaluation_mode(parts.objective), forward_precision(trainer, parts.device):
-        for batch in data:
-            meter.add(parts.objective(parts.to_device(batch)))
-    return meter.read()
+        for number, batch in enumerate(data):
+            output = parts.objective(parts.to_device(batch))
+            meter.add(output)
+            if (source := data.source_of(number)) is not None:
+                of_source[source].add(output)
+    read = ((name, own.read()) for name, own in of_source.items())
+    sources = {f"loss/{name}": means["loss"] for name, means in read if means}
+    return meter.read() | sources
 
 
 def guess_accuracy(parts: Parts, batch: Batch, trainer: TrainerOptions) -> Tensor | None:

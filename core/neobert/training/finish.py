@@ -14,7 +14,7 @@ from neobert.training.command import RESUME_KEY, command
 from neobert.training.loop import Position
 from neobert.training.phrases import masked_phrases
 from neobert.training.run_directory import CHECKPOINTS, EXPORTS, METRICS
-from neobert.training.summary import show_summary
+from neobert.training.summary import mixture_lines, show_summary
 from neobert.training.unigram import unigram_cross_entropy
 
 SUMMARY_FILE = "summary.json"
@@ -30,7 +30,12 @@ def finish(
         unigram = unigram_cross_entropy(counts, parts.evaluation_data)
     write_json(
         directory / SUMMARY_FILE,
-        {"step": position.step, "evaluations": position.evaluations, "unigram_cross_entropy": unigram},
+        {
+            "step": position.step,
+            "evaluations": position.evaluations,
+            "unigram_cross_entropy": unigram,
+            **({"mixture": position.source_tokens} if position.source_tokens else {}),
+        },
     )
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
     export = directory / EXPORTS / str(position.step)
@@ -39,7 +44,7 @@ def finish(
         evaluations=position.evaluations,
         unigram=unigram,
         phrases=masked_phrases(parts, recipe.trainer.seed),
-        notes=notes,
+        notes=[*mixture_lines(parts.training_data.corpus.sources, position.source_tokens), *notes],
         places={
             "model": export,
             "checkpoint": directory / CHECKPOINTS / str(position.step),

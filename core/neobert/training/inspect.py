@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neobert.batch import SequenceLayout
 from neobert.context import BuildContext
 from neobert.recipe import Recipe
-from neobert.training.assemble import first_context, padded_vocab_size
+from neobert.training.data_parts import first_context, padded_vocab_size
 from neobert.training.devices import Placement, refuse_unfit_device
 from neobert.training.groups import group_parameters
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import torch
 from attrs import define, field
@@ -30,12 +31,18 @@ class Position:
     meter: Meter
     evaluations: dict[str, dict[str, float]] = field(factory=dict)
     skipped_steps: int = 0
+    source_tokens: Counter[str] = field(factory=Counter)
+    """Of a mixture: tokens of each source trained on, over all ranks."""
+    ended: bool = False
+    """The data had an end, and it was reached."""
 
 
 def train(parts: Parts, position: Position, trainer: TrainerOptions, recorder: Recorder, stop: StopSignal) -> None:
-    """Runs until ``max_steps``, or until a signal asks to stop; saves at the end either way."""
+    """Runs until ``max_steps``, until the data ends, or until a signal asks to stop; saves at the end either way."""
     parts.objective.train()
-    for data in parts.training_data.steps(position.cursor, position.step):
+    steps = parts.training_data.steps(position.cursor, position.step)
+    while True:
+        data = recorder.next_step(steps, position)
         norm = update(parts, data, position, trainer)
         if norm is None and trainer.on_nonfinite_gradient == "stop":
             recorder.save(position)
@@ -43,7 +50,9 @@ def train(parts: Parts, position: Position, trainer: TrainerOptions, recorder: R
         position.step += 1
         position.cursor = data.cursor
         position.tokens_seen += sum(micro.batch.num_tokens for micro in data.micro_batches)
-        done = position.step >= trainer.max_steps or stop.number != 0
+        position.source_tokens.update(data.source_tokens)
+        position.ended = data.last
+        done = position.step >= trainer.max_steps or data.last or stop.number != 0
         recorder.after_step(parts, data, norm, position, done)
         if done:
             return

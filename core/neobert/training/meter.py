@@ -59,6 +59,8 @@ class Clock:
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self._paused = 0.0
+        self.waited = 0.0
+        """Seconds of them inside `wait`."""
 
     @property
     def seconds(self) -> float:
@@ -71,6 +73,15 @@ class Clock:
             yield
         finally:
             self._paused += time.perf_counter() - begun
+
+    @contextmanager
+    def wait(self) -> Iterator[None]:
+        """Time inside is spent waiting for data."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.waited += time.perf_counter() - begun
 
 
 def perplexity(loss: float) -> float:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 from torch import Tensor
 
 from neobert.data import StepBatches
+from neobert.data.report import SourceReport
+from neobert.errors import UserError
 from neobert.interfaces import Tracker
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
@@ -32,6 +34,9 @@ class Recorder:
     _clock: Clock = field(factory=Clock, init=False)
     _tokens_logged: int = field(default=0, init=False)
     _seconds_logged: float = field(default=0.0, init=False)
+    _waited_logged: float = field(default=0.0, init=False)
+    _first_step: int = field(default=0, init=False)
+    _saved_step: int | None = field(default=None, init=False)
 
     def start(self, parts: Parts, position: Position) -> None:
         """The evaluation before the first step, and the clock."""
@@ -40,7 +45,25 @@ class Recorder:
         if position.step == 0 and parts.evaluation_data is not None:
             position.evaluations["before"] = self._evaluate(parts, position)
         self._tokens_logged = position.tokens_seen
+        self._first_step = position.step
         self._clock = Clock()
+
+    def next_step(self, steps: Iterator[StepBatches], position: Position) -> StepBatches:
+        """The next step's data; the time that it takes counts as waiting. Where it fails, what was trained is saved."""
+        try:
+            with self._clock.wait():
+                return next(steps)
+        except Exception as error:
+            if position.step == self._first_step:
+                raise
+            if position.step != self._saved_step:
+                self._save(position)
+            saved = f"the run got to step {position.step}, which is saved"
+            if not isinstance(error, UserError):
+                error.add_note(saved)
+                raise
+            msg = f"{error}\n{saved}; once that is mended, go on with --trainer.resume_from_checkpoint latest"
+            raise UserError(msg) from error
 
     def after_step(self, parts: Parts, data: StepBatches, norm: Tensor | None, position: Position, done: bool) -> None:
         """Logs, evaluates and saves what is due; at the last step, everything.
@@ -48,7 +71,7 @@ class Recorder:
         A run cut short only saves: its next log line must be the one that the unbroken run would have written.
         """
         trainer = self.trainer
-        last = position.step >= trainer.max_steps
+        last = position.step >= trainer.max_steps or data.last
         if _due(position.step, trainer.logging_steps) or last:
             self._log(parts, data, norm, position)
         self.display.step(position.step)
@@ -57,17 +80,24 @@ class Recorder:
                 position.evaluations["after"] = self._evaluate(parts, position)
         if _due(position.step, trainer.save_steps) or done:
             with self._clock.pause():
-                self.save(position)
+                self._save(position)
+
+    def _save(self, position: Position) -> None:
+        self.save(position)
+        self._saved_step = position.step
 
     def _log(self, parts: Parts, data: StepBatches, norm: Tensor | None, position: Position) -> None:
         seconds, self._seconds_logged = self._clock.seconds - self._seconds_logged, self._clock.seconds
+        waited, self._waited_logged = self._clock.waited - self._waited_logged, self._clock.waited
         tokens, self._tokens_logged = position.tokens_seen - self._tokens_logged, position.tokens_seen
         means = position.meter.read(reset=_due(position.step, self.trainer.logging_steps))
         metrics = {f"train/{name}": value for name, value in means.items()}
         metrics["train/learning_rate"] = float(parts.optimizer.param_groups[0]["lr"])
         metrics["train/epoch"] = float(data.epoch)
+        metrics |= mixture_metrics(parts.training_data.corpus.sources, position.source_tokens)
         metrics["train/tokens_seen"] = float(position.tokens_seen)
         metrics["train/tokens_per_second"] = tokens / max(seconds, 1e-9)
+        metrics["train/data_wait_share"] = waited / max(seconds, 1e-9)
         if self.trainer.log_grad_norm and norm is not None:
             metrics["train/grad_norm"] = float(norm)
         if position.skipped_steps:
@@ -91,6 +121,19 @@ class Recorder:
     def _send(self, metrics: dict[str, float], step: int) -> None:
         for tracker in self.trackers:
             tracker.log(metrics, step)
+
+
+def mixture_metrics(sources: Sequence[SourceReport], tokens: Mapping[str, int]) -> dict[str, float]:
+    """Of a mixture: each source's tokens trained on so far, how many passes over it that is, and as ``train/epoch``
+    the passes over all of them together."""
+    if not sources:
+        return {}
+    metrics = {"train/epoch": sum(tokens.values()) / sum(source.tokens for source in sources)}
+    for source in sources:
+        done = tokens.get(source.name, 0)
+        metrics[f"train/mix/{source.name}"] = float(done)
+        metrics[f"train/mix_epoch/{source.name}"] = done / source.tokens
+    return metrics
 
 
 def _due(step: int, every: int | None) -> bool:

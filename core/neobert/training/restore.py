@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
         meter=meter,
         evaluations={name: dict(means) for name, means in progress.evaluations.items()},
         skipped_steps=progress.skipped_steps,
+        source_tokens=Counter(progress.source_tokens),
     )
 
 

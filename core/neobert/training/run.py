@@ -28,7 +28,7 @@ from neobert.training.signals import StopSignal
 
 
 def run(recipe: Recipe, console: Console | None = None) -> int:
-    """Runs a recipe. Returns 0 when ``max_steps`` was reached, 143 or 130 when a signal ended it sooner."""
+    """Runs a recipe. Returns 0 at ``max_steps`` or at the data's end, 143 or 130 when a signal ended it sooner."""
     refuse_unfit_device(recipe)
     display = make_display(console or Console(highlight=False))
     placement = place(recipe.trainer)
@@ -106,7 +106,9 @@ def _train(
             train(parts, position, trainer, recorder, stop)
         finally:
             display.stop()
-        if position.step < trainer.max_steps:
+        if position.ended and position.step < trainer.max_steps:
+            display.note(f"a source has run out: the run ends at step {position.step}, as its mixture says")
+        elif position.step < trainer.max_steps:
             display.note(
                 f"stopped by a signal at step {position.step} of {trainer.max_steps}; it is saved. To go on:\n"
                 f"  {command_to_go_on(recipe)}"

@@ -76,6 +76,7 @@ class Saver:
             meter=position.meter.state(),
             evaluations=position.evaluations,
             skipped_steps=position.skipped_steps,
+            source_tokens=position.source_tokens,
             optimizer_layout=layout_of(state),
             data_fingerprint=self.parts.training_data.fingerprint,
             tokenizer_fingerprint=self.parts.tokenizer_fingerprint,

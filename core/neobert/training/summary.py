@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from neobert.data.report import SourceReport
 from neobert.training.phrases import Phrase
 
 
@@ -28,6 +29,17 @@ def losses_table(evaluations: Mapping[str, Mapping[str, float]], unigram: float 
         "-" if unigram is None else f"{unigram - after:.4f}",
     )
     return table
+
+
+def mixture_lines(sources: Sequence[SourceReport], tokens: Mapping[str, int]) -> list[str]:
+    """What each source of a mixture gave, a line each."""
+    total = max(1, sum(tokens.values()))
+    return [
+        f"source {source.name}: {tokens.get(source.name, 0):,} tokens trained on, "
+        f"{tokens.get(source.name, 0) / total:.2%} of all (meant: {source.share:.2%}), "
+        f"{tokens.get(source.name, 0) / source.tokens:.2f} passes"
+        for source in sources
+    ]
 
 
 def show_summary(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neobert import hookimpl
+from neobert_plugins.datasets.mix_options import Mix
 from neobert_plugins.datasets.options import Disk, Files, Hub
 from neobert_plugins.datasets.stdlib_options import StandardLibrary
 
@@ -10,4 +11,4 @@ from neobert_plugins.datasets.stdlib_options import StandardLibrary
 @hookimpl
 def neobert_datasets() -> dict[str, type]:
     """The built-in datasets."""
-    return {"disk": Disk, "files": Files, "hub": Hub, "stdlib": StandardLibrary}
+    return {"disk": Disk, "files": Files, "hub": Hub, "mix": Mix, "stdlib": StandardLibrary}

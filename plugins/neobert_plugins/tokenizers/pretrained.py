@@ -21,19 +21,19 @@ _REUSED = {
 _ADDED = {"mask": "[MASK]", "pad": "[PAD]"}
 
 
-def load(options: Pretrained) -> Any:
-    """The tokenizer. Raises UserError where it cannot be had, or has no mask or pad token."""
-    tokenizer = _read(options)
+def load(options: Pretrained, said: str = "tokenizer.path") -> Any:
+    """The tokenizer; ``said`` is the key or flag that names it.
+
+    Raises UserError where it cannot be had, or has no mask or pad token.
+    """
+    tokenizer = _read(options, said)
     if not getattr(tokenizer, "is_fast", False):
-        msg = (
-            f"tokenizer.path = {options.path!r} is a {type(tokenizer).__name__}, which has no fast "
-            "version (tokenizer.json)"
-        )
+        msg = f"{said} = {options.path!r} is a {type(tokenizer).__name__}, which has no fast version (tokenizer.json)"
         raise UserError(msg)
     missing = [role for role in ("mask", "pad") if getattr(tokenizer, f"{role}_token_id") is None]
     if missing and not options.allow_special_token_rewrite:
         msg = (
-            f"tokenizer.path = {options.path!r} has no {' and no '.join(missing)} token\n"
+            f"{said} = {options.path!r} has no {' and no '.join(missing)} token\n"
             "tokenizer.allow_special_token_rewrite = true gives it one, reusing or adding a token"
         )
         raise UserError(msg)
@@ -44,13 +44,13 @@ def load(options: Pretrained) -> Any:
     return tokenizer
 
 
-def _read(options: Pretrained) -> Any:
+def _read(options: Pretrained, said: str) -> Any:
     from transformers import AutoTokenizer
 
     folder = Path(options.path).expanduser()
     local = folder.is_dir()
     if not local and (folder.is_absolute() or options.path.startswith((".", "~")) or options.path.count("/") > 1):
-        msg = f"tokenizer.path = {options.path!r}: no such folder (from {Path.cwd()}), and not a hub name"
+        msg = f"{said} = {options.path!r}: no such folder (from {Path.cwd()}), and not a hub name"
         raise UserError(msg)
     try:
         return AutoTokenizer.from_pretrained(
@@ -62,7 +62,7 @@ def _read(options: Pretrained) -> Any:
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         where = "folder" if local else "hub or its local cache"
-        msg = f"tokenizer.path = {options.path!r}: the {where} gives no tokenizer\n{type(error).__name__}: {error}"
+        msg = f"{said} = {options.path!r}: the {where} gives no tokenizer\n{type(error).__name__}: {error}"
         raise UserError(msg) from error
 
 

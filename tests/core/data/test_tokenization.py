@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 
+from neobert.data import texts as texts_of_rows
 from neobert.data import tokenization
 from neobert.data.documents import TokenStore
 from neobert.data.tokenization import tokenize
@@ -89,6 +90,8 @@ def test_truncation_and_padding_are_off_for_the_data_and_left_alone_on_the_token
 def test_processes_change_nothing(tokenizer, tmp_path, monkeypatch):
     texts = [f"w{number % 100} w{number % 7}" for number in range(2500)]
     here = tokenize(rows(texts), tokenizer)
+    for module in (texts_of_rows, tokenization):
+        monkeypatch.setattr(module, "BYTES_A_BATCH", 1000)
     monkeypatch.setenv("NEOBERT_CACHE", str(tmp_path / "another"))
     there = tokenize(rows(texts), tokenizer, num_proc=2)
     assert here.folder != there.folder
@@ -112,6 +115,6 @@ def test_a_damaged_store_is_refused(tokenizer):
 
 def test_few_texts_start_no_process(monkeypatch):
     monkeypatch.setattr(tokenization.os, "cpu_count", lambda: 64)
-    assert tokenization._processes(None, 12_000_000, 50_000) == 1
-    assert tokenization._processes(None, 10**12, 10**7) == 64
-    assert tokenization._processes(8, 100, 500) == 1
+    assert tokenization.process_count(None, 12_000_000) == 1
+    assert tokenization.process_count(None, 10**12) == 64
+    assert tokenization.process_count(8, 100) == 1

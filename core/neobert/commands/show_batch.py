@@ -1,0 +1,76 @@
+"""``--show-batch [N]``: the first micro-batches as people read them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from neobert.commands.data_part import data_part
+from neobert.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+    from neobert.batch import Batch
+    from neobert.commands.arguments import Arguments
+    from neobert.data import TrainingData
+    from neobert.data.show import Shown
+
+COLOURS = {
+    "text": "",
+    "special": "dim cyan",
+    "masked": "bold red",
+    "replaced": "bold yellow",
+    "kept": "green",
+    "padding": "dim",
+}
+
+
+def run(arguments: Arguments) -> int:
+    """Prints what the model is given, and what it is asked for, beginning with step 0."""
+    from rich.console import Console
+
+    from neobert.data.show import show
+
+    count = _count(arguments.value("--show-batch"))
+    console = Console(highlight=False)
+    with data_part(arguments) as (_, data):
+        for number, (step, batch) in enumerate(islice(_batches(data.training_data), count)):
+            title = f"step {step}, micro-batch {number % data.training_data.options.gradient_accumulation_steps}"
+            _print(console, title, show(batch, data.tokenizer))
+    return 0
+
+
+def _count(value: str | None) -> int:
+    if value is None:
+        return 1
+    if not value.isdecimal() or int(value) < 1:
+        msg = f"--show-batch {value}: expected how many micro-batches, 1 or more"
+        raise UserError(msg)
+    return int(value)
+
+
+def _batches(data: TrainingData) -> Iterator[tuple[int, Batch]]:
+    """Made in the loop: starting workers takes longer, and they make the same."""
+    from attrs import evolve
+
+    here = evolve(data.dataset_keys, num_workers=0)
+    data = evolve(data, dataset_keys=here, options=evolve(data.options, pin_memory=False))
+    for step in data.steps(data.start(), 0):
+        for micro in step.micro_batches:
+            yield step.step, micro.batch
+
+
+def _print(console: Console, title: str, shown: Shown) -> None:
+    """Data is never read as markup; on a terminal styles are colours, elsewhere the marks alone tell."""
+    from rich.text import Text
+
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    for fact in shown.summary:
+        console.print(Text(f"  {fact}"), soft_wrap=True)
+    for number, spans in enumerate(shown.sequences, start=1):
+        line = Text(f"{number:>4} | ", style="bold" if console.is_terminal else "")
+        line.append(Text(" ").join(Text(span.text, style=COLOURS[span.style]) for span in spans))
+        console.print(line, soft_wrap=True)

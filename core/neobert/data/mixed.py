@@ -1,0 +1,193 @@
+"""A mixture of stored documents: which rows are whose, what the filters leave, and each source's share."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import field, frozen
+
+from neobert.data.documents import Documents, count_tokens
+from neobert.data.mixed_source import Lane, MixedSource
+from neobert.data.report import SourceReport
+from neobert.data.sequences import Cut
+from neobert.errors import UserError
+from neobert.mixture import SOURCE_COLUMN, Mixture, MixtureSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from neobert.data.cursor import Cursor
+    from neobert.data.sequences import Pieces
+
+
+@frozen(eq=False)
+class JoinedDocuments:
+    """The documents of several sources, one after another."""
+
+    parts: Mapping[str, Documents]
+    lengths: NDArray[np.int32] = field(init=False, repr=False)
+    bounds: NDArray[np.int64] = field(init=False, repr=False)
+    """(sources + 1,) the number of each source's first document."""
+    _stores: tuple[Documents, ...] = field(init=False, repr=False)
+
+    @lengths.default
+    def _lengths(self) -> NDArray[np.int32]:
+        return np.concatenate([part.lengths for part in self.parts.values()])
+
+    @bounds.default
+    def _bounds(self) -> NDArray[np.int64]:
+        return np.cumsum([0, *self.sizes.values()], dtype=np.int64)
+
+    @_stores.default
+    def _in_order(self) -> tuple[Documents, ...]:
+        return tuple(self.parts.values())
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many documents each source has."""
+        return {name: len(part) for name, part in self.parts.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all of them, in order, and under their names."""
+        text = " ".join(f"{name!r}:{part.fingerprint}" for name, part in self.parts.items())
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def __len__(self) -> int:
+        return int(self.bounds[-1])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JoinedDocuments, (self.parts,)
+
+    def ids(self, document: int, start: int, stop: int) -> NDArray[np.integer[Any]]:
+        """Tokens ``start:stop`` of a document."""
+        part = int(np.searchsorted(self.bounds, document, side="right")) - 1
+        return self._stores[part].ids(document - int(self.bounds[part]), start, stop)
+
+
+@frozen(eq=False)
+class MixedCorpus:
+    """Documents of several sources, mixed by tokens. Raises UserError where a source has nothing left to train on."""
+
+    documents: JoinedDocuments
+    mixture: Mixture
+    body: int
+    overflow: Any
+    size: int
+    """Sequences a window, on average."""
+    cut: Cut = field(init=False)
+    """Of all documents; those that a filter leaves out count as empty."""
+    lanes: tuple[Lane, ...] = field(init=False)
+
+    @cut.default
+    def _cut(self) -> Cut:
+        lengths = self.documents.lengths.copy()
+        for source, stretch in self._stretches():
+            short, long = _out_of_bounds(source, lengths[stretch])
+            lengths[stretch][short | long] = 0
+        return Cut(lengths, self.body, self.overflow)
+
+    @lanes.default
+    def _lanes(self) -> tuple[Lane, ...]:
+        tokens = {source.name: self.cut.tokens_of(self.cut.lengths[stretch]) for source, stretch in self._stretches()}
+        for source, stretch in self._stretches():
+            if not tokens[source.name]:
+                raise UserError(self._nothing_left(source, self.documents.lengths[stretch]))
+        bounds = self.documents.bounds
+        firsts = (bounds if self.cut.first is None else self.cut.first[bounds]).tolist()
+        names, shares = self.mixture.names, self.mixture.shares(tokens)
+        return tuple(
+            Lane(name, self.cut, first, last - first, tokens[name], share)
+            for name, (first, last), share in zip(names, pairwise(firsts), shares, strict=True)
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        return self.documents.fingerprint
+
+    @property
+    def sources(self) -> tuple[SourceReport, ...]:
+        found = []
+        for (source, stretch), lane in zip(self._stretches(), self.lanes, strict=True):
+            short, long = _out_of_bounds(source, self.documents.lengths[stretch])
+            found.append(
+                SourceReport(
+                    name=source.name,
+                    share=lane.share,
+                    documents=int(np.count_nonzero(self.cut.lengths[stretch])),
+                    tokens=lane.tokens,
+                    sequences=lane.sequences,
+                    too_short=int(short.sum()),
+                    too_long=int(long.sum()),
+                )
+            )
+        return tuple(found)
+
+    def source_tokens(self, pieces: Pieces) -> dict[str, int]:
+        part = np.searchsorted(self.documents.bounds, pieces.document, side="right") - 1
+        tokens = np.bincount(part, weights=pieces.lengths, minlength=len(self.lanes))
+        return {lane.name: int(count) for lane, count in zip(self.lanes, tokens, strict=True)}
+
+    def source(self, seed: int) -> MixedSource:
+        return MixedSource(self.lanes, self.size, seed, stop=self.mixture.when_exhausted == "stop")
+
+    def fits(self, cursor: Cursor) -> bool:
+        return self.source(0).stands_at(cursor, self.body) and self.cut.gives(cursor.carry)
+
+    def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
+        return count_tokens(self.documents, self.cut.lengths, vocab_size)
+
+    def _stretches(self) -> Iterator[tuple[MixtureSource, slice]]:
+        """Each source and the numbers of its documents."""
+        stretches = (slice(start, stop) for start, stop in pairwise(self.documents.bounds.tolist()))
+        return zip(self.mixture.sources, stretches, strict=True)
+
+    def _nothing_left(self, source: MixtureSource, lengths: NDArray[np.int32]) -> str:
+        short, long = _out_of_bounds(source, lengths)
+        reasons = [
+            (int(np.count_nonzero(lengths == 0)), "empty"),
+            (int(short.sum()), f"shorter than min_length = {source.min_length}"),
+            (int(long.sum()), f"longer than max_length = {source.max_length}"),
+        ]
+        left = len(lengths) - sum(count for count, _ in reasons)
+        reasons.append((left, f"dropped, being longer than the {self.body} tokens that a sequence holds"))
+        said = ", ".join(f"{count:,} {reason}" for count, reason in reasons if count)
+        filled = lengths[lengths > 0]
+        range_of = f"; their lengths are {filled.min()} to {filled.max()} tokens" if filled.size else ""
+        return f"source {source.name!r} has nothing to train on: of {len(lengths):,} documents {said}{range_of}"
+
+
+def by_source(rows: Any, mixture: Mixture) -> dict[str, Any]:
+    """The rows of each source, without the column that tells them apart.
+
+    Raises UserError where the rows lack that column, where a number is no source's, or where rows of one source stand
+    among another's.
+    """
+    if SOURCE_COLUMN not in rows.column_names:
+        msg = f"a dataset with a method mixture() returns rows with a column {SOURCE_COLUMN}, and these have none"
+        raise UserError(msg)
+    numbers = np.asarray(rows.select_columns([SOURCE_COLUMN]).with_format("numpy")[:][SOURCE_COLUMN])
+    if len(numbers) and not (numbers[0] >= 0 and numbers[-1] < len(mixture.sources) and (np.diff(numbers) >= 0).all()):
+        msg = (
+            f"column {SOURCE_COLUMN} numbers the sources from 0 to {len(mixture.sources) - 1}, and rows come source "
+            "after source: these rows do not"
+        )
+        raise UserError(msg)
+    bounds = np.searchsorted(numbers, np.arange(len(mixture.sources) + 1)).tolist()
+    content = rows.remove_columns([SOURCE_COLUMN])
+    return {
+        name: content.select(range(start, stop))
+        for name, (start, stop) in zip(mixture.names, pairwise(bounds), strict=True)
+    }
+
+
+def _out_of_bounds(source: MixtureSource, lengths: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which documents have tokens but fewer, and which have more, than the source's filter lets through."""
+    short = (lengths > 0) & (lengths < (source.min_length or 0))
+    long = lengths > source.max_length if source.max_length is not None else np.zeros_like(short)
+    return short, long & ~short

@@ -1,0 +1,69 @@
+"""Several datasets as one: source after source, with a column that says whose each row is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neobert.data.splits import is_stream, select_splits
+from neobert.errors import UserError
+from neobert.mixture import SOURCE_COLUMN
+from neobert.served import DatasetKeys
+from neobert_plugins.datasets.mix_options import Selection
+
+if TYPE_CHECKING:
+    from neobert.context import BuildContext
+    from neobert.data.splits import Splits
+    from neobert_plugins.datasets.mix_options import Mix
+
+
+def read(options: Mix, context: BuildContext) -> dict[str, Any]:
+    """``train`` of every source, ``eval`` of those that have it. Raises UserError that names the source."""
+    options.mixture()  # names that contradict each other are told before anything is read
+    splits = {name: _splits(options, name, context) for name in options.sources}
+    train = {name: found.train for name, found in splits.items()}
+    held_out = {name: found.eval for name, found in splits.items() if found.eval is not None}
+    built = {"train": _joined(train, list(options.sources))}
+    return built | ({"eval": _joined(held_out, list(options.sources))} if held_out else {})
+
+
+def _splits(options: Mix, name: str, context: BuildContext) -> Splits:
+    selection = options.select.get(name, Selection())
+    keys = DatasetKeys(
+        text_column=selection.text_column,
+        train_split=selection.train_split,
+        eval_split=selection.eval_split,
+        eval_samples=selection.eval_samples,
+        validation_split=selection.validation_split,
+    )
+    try:
+        built = options.sources[name].build(context)
+        if any(is_stream(rows) for rows in built.values()):
+            raise UserError("it is a stream: a mixture takes only data that is all there")
+        splits = select_splits(built, keys, context.seed)
+        if SOURCE_COLUMN in splits.train.column_names:
+            raise UserError("it is a mixture itself: name its sources in this one")
+    except UserError as error:
+        lines = str(error).replace("dataset.", f"dataset.select.{name}.")
+        raise UserError(f"source {name!r}: {lines}") from error
+    return splits
+
+
+def _joined(rows: dict[str, Any], names: list[str]) -> Any:
+    import datasets
+
+    columns = {name: found.column_names[0] for name, found in rows.items()}
+    if len(set(columns.values())) > 1:
+        kinds = ", ".join(f"{name} has {column}" for name, column in columns.items())
+        raise UserError(f"the sources of a mixture all have text, or all have input_ids; here {kinds}")
+    (column,) = set(columns.values())
+    features = [found.features[column] for found in rows.values()]
+    if any(feature != features[0] for feature in features):
+        wanted = datasets.Value("string") if column == "text" else datasets.List(datasets.Value("int64"))
+        rows = {name: found.cast_column(column, wanted) for name, found in rows.items()}
+    numbered = [
+        found.add_column(SOURCE_COLUMN, np.full(len(found), names.index(name), dtype=np.int32))
+        for name, found in rows.items()
+    ]
+    return datasets.concatenate_datasets(numbered)

@@ -1,0 +1,132 @@
+"""Options of the dataset that mixes others."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import field, frozen
+from attrs.validators import and_, deep_mapping, ge, gt, instance_of, lt, optional
+
+from neobert import Mixture, MixtureSource, Part, UserError, part
+
+if TYPE_CHECKING:
+    from neobert.context import BuildContext
+
+
+@frozen(kw_only=True)
+class Selection:
+    """What is taken of one source."""
+
+    min_length: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={"help": "leave out training documents of fewer tokens (special tokens not counted)"},
+    )
+    max_length: int | None = field(
+        default=None, validator=optional(ge(1)), metadata={"help": "leave out training documents of more tokens"}
+    )
+    text_column: str | None = field(
+        default=None, metadata={"help": "column with the text; unset: the only string column, else `text`"}
+    )
+    train_split: str = field(default="train", metadata={"help": "split to train on; slices such as `train[:90%]` too"})
+    eval_split: str | None = field(
+        default=None, metadata={"help": "split to evaluate on; unset: one named validation, eval, test or dev"}
+    )
+    eval_samples: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={"help": "rows to evaluate on; with no eval split, its first training rows, never trained on"},
+    )
+    validation_split: float | None = field(
+        default=None,
+        validator=optional(and_(gt(0.0), lt(1.0))),
+        metadata={"help": "share of its training rows to reserve for evaluation where it has no eval split"},
+    )
+
+
+@frozen(kw_only=True)
+class Mix:
+    """Several datasets, mixed in exact proportions of tokens."""
+
+    sources: dict[str, Part] = part("dataset", help="name -> any dataset")
+    weights: dict[str, float] = field(
+        factory=dict,
+        validator=deep_mapping(key_validator=instance_of(str), value_validator=gt(0.0)),
+        metadata={"help": "name -> its part of the tokens trained on, relative to the others'; unset: by size"},
+    )
+    alpha: float = field(
+        default=1.0,
+        validator=ge(0.0),
+        metadata={"help": "without weights, n tokens weigh n ** alpha: 1 is by size, 0 all alike, 0.3 lifts the small"},
+    )
+    select: dict[str, Selection] = field(
+        factory=dict,
+        metadata={
+            "help": "name -> what is taken of it: `min_length`, `max_length`, `text_column`, `train_split`, "
+            "`eval_split`, `eval_samples`, `validation_split`"
+        },
+    )
+    when_exhausted: Literal["repeat", "stop"] = field(
+        default="repeat",
+        metadata={"help": "a source that was read through is read again in another order, or the run ends there"},
+    )
+
+    def build(self, context: BuildContext) -> dict[str, Any]:
+        """``train``, and ``eval`` where any source has rows to evaluate on; with a column that numbers the sources."""
+        from neobert_plugins.datasets.mix import read
+
+        return read(self, context)
+
+    def mixture(self) -> Mixture:
+        """How the core mixes the rows. Raises UserError for names that contradict each other."""
+        problems = self._problems()
+        if problems:
+            raise UserError("\n".join(f"dataset.{problem}" for problem in problems))
+        return Mixture(
+            sources=tuple(self._source(name) for name in self.sources),
+            alpha=self.alpha,
+            when_exhausted=self.when_exhausted,
+        )
+
+    def check(self, recipe: Any) -> list[str]:
+        """Names that no source has; keys of the whole table that are each source's own here."""
+        problems = self._problems()
+        keys = {"text_column": None, "eval_samples": None, "eval_split": None, "train_split": "train"}
+        served = recipe.dataset.served
+        if recipe.dataset.options is self:
+            for key, default in keys.items():
+                if getattr(served, key) != default:
+                    problems.append(f"{key}: a mixture has it for each source: dataset.select.NAME.{key}")
+        for name, source in self.sources.items():
+            if callable(getattr(source.options, "mixture", None)):
+                problems.append(f"sources.{name}.name: a mixture is no source of another: name its sources here")
+            if getattr(source.options, "streaming", False) is True:
+                problems.append(f"sources.{name}.streaming: a mixture takes no streams, only data that is all there")
+        return problems
+
+    def _problems(self) -> list[str]:
+        problems = [] if self.sources else ["sources: a mixture needs a source"]
+        for table in ("weights", "select"):
+            for name in getattr(self, table):
+                if name not in self.sources:
+                    close = get_close_matches(name, self.sources, n=1)
+                    hint = f"; did you mean {close[0]!r}?" if close else ""
+                    problems.append(
+                        f"{table}.{name}: no source has this name{hint}\nsources: {', '.join(self.sources)}"
+                    )
+        for name in self.sources:
+            if self.weights and name not in self.weights:
+                problems.append(f"sources.{name}.name: dataset.weights has none for it: give every source one, or none")
+        if self.weights and self.alpha != 1.0:
+            problems.append("alpha: it tempers sizes, and weights are given: leave one of them out")
+        return problems
+
+    def _source(self, name: str) -> MixtureSource:
+        selection = self.select.get(name, Selection())
+        return MixtureSource(
+            name=name,
+            weight=self.weights.get(name),
+            min_length=selection.min_length,
+            max_length=selection.max_length,
+        )
