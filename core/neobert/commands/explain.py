@@ -79,7 +79,9 @@ def _trainer() -> str:
 
     lowest = plain(defaults_layer().value["trainer"])
     doc = _indented(inspect.getdoc(TrainerOptions) or "")
-    return "\n".join(["trainer", *doc, "", f"  written   {place_of(TrainerOptions)}", "", *_fields(TrainerOptions, lowest)])
+    return "\n".join(
+        ["trainer", *doc, "", f"  written   {place_of(TrainerOptions)}", "", *_fields(TrainerOptions, lowest)]
+    )
 
 
 def place_of(cls: type) -> str:
