@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neobert.commands.kind import known_kind
 from neobert.describe import describe_fields
 from neobert.errors import UserError
 from neobert.kinds import KINDS
 from neobert.registry import Plugin, default_registry
+from neobert.toml_text import toml_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from neobert.commands.arguments import Arguments
 
@@ -72,10 +73,15 @@ def _plugin(plugin: Plugin) -> str:
 
 
 def _trainer() -> str:
+    from neobert.recipe.nodes import plain
+    from neobert.recipe.source import defaults_layer
     from neobert.recipe.trainer import TrainerOptions
 
+    lowest = plain(defaults_layer().value["trainer"])
     doc = _indented(inspect.getdoc(TrainerOptions) or "")
-    return "\n".join(["trainer", *doc, "", f"  written   {place_of(TrainerOptions)}", "", *_fields(TrainerOptions)])
+    return "\n".join(
+        ["trainer", *doc, "", f"  written   {place_of(TrainerOptions)}", "", *_fields(TrainerOptions, lowest)]
+    )
 
 
 def place_of(cls: type) -> str:
@@ -86,13 +92,15 @@ def place_of(cls: type) -> str:
         return f"{cls.__module__}.{cls.__qualname__} (its source is not at hand)"
 
 
-def _fields(cls: type) -> Iterator[str]:
+def _fields(cls: type, defaults: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """``defaults`` are those of the lowest layer, which stand for the class's own."""
+    said = {key: f"default {toml_text(value)}" for key, value in (defaults or {}).items()}
     fields = describe_fields(cls)
     if not fields:
         yield "  (none)"
     for described in fields:
         default = described.default if described.default == "required" else f"default {described.default}"
-        yield f"  {described.name}    {described.type}    {default}"
+        yield f"  {described.name}    {described.type}    {said.get(described.name, default)}"
         if described.help:
             yield f"      {described.help}"
         if described.part is not None:
