@@ -58,7 +58,9 @@ class Tokenization:
 
     def write(self, folder: Path, **more: Any) -> None:
         """Beside the data, with whatever ``more`` there is to know."""
-        write_json(folder / TOKENIZATION, {"format": 1, "special_tokens": self.around.count > 0, **asdict(self), **more})
+        write_json(
+            folder / TOKENIZATION, {"format": 1, "special_tokens": self.around.count > 0, **asdict(self), **more}
+        )
 
 
 def read_record(file: Path) -> tuple[Tokenization, dict[str, Any]]:

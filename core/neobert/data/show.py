@@ -41,7 +41,7 @@ def show(batch: Batch, tokenizer: Any) -> Shown:
     ids = batch.input_ids.numpy()
     labels = _labels(batch)
     ends = np.cumsum(batch.layout.lengths)
-    sequences = []
+    sequences: list[tuple[Span, ...]] = []
     for number, (length, end) in enumerate(zip(batch.layout.lengths, ends.tolist(), strict=True)):
         if number >= batch.num_sequences:
             sequences.append((Span(f"({batch.padding:,} tokens of padding)", "padding"),))
