@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ROUNDS = 16
 """Fewer leave some orders of six items likelier than others (chi-square over 36,000 keys)."""
 _U64 = np.uint64
+_FIRST = _U64(0x9E3779B97F4A7C15)
+_STEPS = ((_U64(30), _U64(0xBF58476D1CE4E5B9)), (_U64(27), _U64(0x94D049BB133111EB)), (_U64(31), None))
 
 
 def permute(indices: NDArray[np.int64], size: int, key: int) -> NDArray[np.int64]:
@@ -51,18 +53,25 @@ def shuffled(indices: NDArray[np.int64], size: int, seed: int, epoch: int) -> ND
 
 def _rounds(values: NDArray[np.int64], columns: int, rows: int, keys: list[np.uint64]) -> NDArray[np.int64]:
     left, right = np.divmod(values.astype(_U64), _U64(columns))
+    mixed, spare = np.empty_like(left), np.empty_like(left)
     for number, key in enumerate(keys):
-        if number % 2 == 0:
-            left = (left + _mix(right, key) % _U64(rows)) % _U64(rows)
-        else:
-            right = (right + _mix(left, key) % _U64(columns)) % _U64(columns)
+        half, other, size = (left, right, _U64(rows)) if number % 2 == 0 else (right, left, _U64(columns))
+        _mix(other, key, mixed, spare)
+        np.remainder(mixed, size, out=mixed)
+        half += mixed
+        # Both were under size: the sum modulo size without a division. What would go below 0 wraps around to more.
+        np.subtract(half, size, out=spare)
+        np.minimum(half, spare, out=half)
     result: NDArray[np.int64] = (left * _U64(columns) + right).astype(np.int64)
     return result
 
 
-def _mix(half: NDArray[np.uint64], key: np.uint64) -> NDArray[np.uint64]:
-    """A keyed 64-bit hash of each value (two multiply-xorshift steps; arithmetic wraps around)."""
-    mixed = (half + key) * _U64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> _U64(30))) * _U64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> _U64(27))) * _U64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> _U64(31))
+def _mix(half: NDArray[np.uint64], key: np.uint64, mixed: NDArray[np.uint64], spare: NDArray[np.uint64]) -> None:
+    """A keyed 64-bit hash of each value, into ``mixed`` (two multiply-xorshift steps; arithmetic wraps around)."""
+    np.add(half, key, out=mixed)
+    mixed *= _FIRST
+    for shift, factor in _STEPS:
+        np.right_shift(mixed, shift, out=spare)
+        mixed ^= spare
+        if factor is not None:
+            mixed *= factor

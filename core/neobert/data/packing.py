@@ -121,14 +121,15 @@ class _Histogram:
         """Fills a gap with the longest that fits, again and again, and as many of the ``limit`` batches
         from ``batch`` on as the counts allow alike. Returns how many batches that was."""
         picks: list[tuple[int, int]] = []
-        repeats = limit
-        high = len(self.values)
-        while (index := bisect_right(self.values, gap, 0, high) - 1) >= 0:
-            uses = min(self.counts[index], gap // self.values[index])
-            repeats = min(repeats, self.counts[index] // uses)
+        values, counts, high = self.values, self.counts, len(self.values)
+        while (index := bisect_right(values, gap, 0, high) - 1) >= 0:
+            uses = gap // values[index]
+            if uses > counts[index]:  # not min(): this loop is what planning costs
+                uses = counts[index]
             picks.append((index, uses))
-            gap -= uses * self.values[index]
+            gap -= uses * values[index]
             high = index
+        repeats = limit if limit == 1 else min([limit, *(counts[index] // uses for index, uses in picks)])
         for index, uses in picks:  # from the longest down: removing one moves none that follows
             self.taken.append((self.values[index], batch, repeats, uses))
             self.tokens -= self.values[index] * uses * repeats
