@@ -140,7 +140,10 @@ class MixedCorpus:
         return self.source(0).stands_at(cursor, self.body) and self.cut.gives(cursor.carry)
 
     def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
-        return count_tokens(self.documents, self.cut.lengths, vocab_size)
+        counts = np.zeros(vocab_size, dtype=np.int64)
+        for (_, stretch), part in zip(self._stretches(), self.documents.parts.values(), strict=True):
+            counts += count_tokens(part, self.cut.lengths[stretch], vocab_size)
+        return counts
 
     def _stretches(self) -> Iterator[tuple[MixtureSource, slice]]:
         """Each source and the numbers of its documents."""

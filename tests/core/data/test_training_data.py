@@ -202,6 +202,13 @@ def test_only_empty_documents_are_an_error(make_data):
         make_data([0, 0])
 
 
+def workers_alive():
+    """Processes that the fork server has started and that have not ended."""
+    children = psutil.Process().children(recursive=True)
+    servers = {child.pid for child in children if child.ppid() == os.getpid()}
+    return [child for child in children if child.ppid() in servers and child.status() != psutil.STATUS_ZOMBIE]
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_a_collator_raises_reaches_the_loop(make_data, workers):
     data = make_data(LENGTHS, num_workers=workers)
@@ -213,8 +220,10 @@ def test_what_a_collator_raises_reaches_the_loop(make_data, workers):
     )
     context = attrs.evolve(data.collator.context, tokenizer=fewer)
     data = attrs.evolve(data, collator=CollatorRecipe(data.collator.part, context))
-    with pytest.raises(IndexError, match="out of bounds"):
+    with pytest.raises(IndexError, match="out of bounds") as raised:
         first_steps(data, 1)
+    assert raised.tb is not None  # it holds the loader's frames; the workers are gone all the same
+    assert not workers_alive()
 
 
 def test_a_worker_that_dies_is_an_error(make_data):

@@ -56,6 +56,14 @@ def test_two_sizes_for_what_is_reserved(faults: Faults, load: Load) -> None:
     load(PLAIN + 'eval_samples = 5\neval_split = "test"\n')
 
 
+@pytest.mark.parametrize(("key", "value"), [("prefetch_factor", "4"), ("persistent_workers", "true")])
+def test_what_workers_should_do_where_there_are_none(faults: Faults, load: Load, key: str, value: str) -> None:
+    found = faults(PLAIN + f"num_workers = 0\n{key} = {value}\n")
+    assert f"dataset.{key} = {value}\n  contradicts dataset.num_workers = 0" in found[f"dataset.{key}"]
+    load(PLAIN + f"{key} = {value}\n")
+    load(PLAIN + f"num_workers = 2\n{key} = {value}\n")
+
+
 def test_devices_and_dtypes_of_backends(load: Load) -> None:
     recipe = load(PLAIN + '[model]\nattn_backend = "flex"\n', "--trainer.export_attn_backend=flex")
     problems = [str(problem) for problem in check_device(recipe, "cpu")]

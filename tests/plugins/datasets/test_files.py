@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import pickle
 
 import datasets
 import pytest
@@ -124,3 +126,36 @@ def test_hub_passes_what_was_asked_for(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert Hub(path="a/b", revision="r", streaming=True).build(None) == {"train": "rows"}
     assert asked == {"path": "a/b", "config": None, "revision": "r", "streaming": True}
+
+
+STREAMS = {
+    "not JSON": ("a.jsonl", b'{"text": "a"}\n{"text": "b\n', r"a\.jsonl: row 2 is not JSON"),
+    "not UTF-8": ("a.txt", b"a\nb\ncaf\xe9\n", r"a\.txt: row 3 is not UTF-8: byte 0xe9 at 3"),
+    "not UTF-8 in JSON": ("a.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', r"a\.jsonl: row 2 is not UTF-8"),
+    "a cut archive": ("a.txt.gz", gzip.compress(b"some words\n" * 999)[:-9], r"a\.txt\.gz: cannot be read to its end"),
+    "too many columns": ("a.csv", b"text,n\na,1\nb,2,3\n", r"a\.csv(.|\n)*line 3"),
+}
+
+
+@pytest.mark.parametrize("case", STREAMS)
+def test_a_stream_names_the_row_that_cannot_be_read(tmp_path, case):
+    name, content, message = STREAMS[case]
+    write(tmp_path, name, content)
+    with pytest.raises(UserError, match=message):
+        list(Files(path=str(tmp_path / name), streaming=True).build(None)["train"])
+
+
+def test_a_damaged_row_group_of_a_stream(tmp_path):
+    path = tmp_path / "a.parquet"
+    rows(*(f"{n} {n * n} {n**3}" for n in range(3000))).to_parquet(str(path), batch_size=1000)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 300] = b"\xff" * 300
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.parquet: rows 1001 to 2000 cannot be read"):
+        list(Files(path=str(path), streaming=True).build(None)["train"])
+
+
+def test_streams_pickle_for_workers(tmp_path):
+    write(tmp_path, "a.txt", "one\ntwo\n")
+    stream = Files(path=str(tmp_path / "a.txt"), streaming=True).build(None)["train"]
+    assert [row["text"] for row in pickle.loads(pickle.dumps(stream))] == ["one", "two"]  # noqa: S301
