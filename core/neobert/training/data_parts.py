@@ -57,7 +57,7 @@ def build_rows(recipe: Recipe, placement: Placement, run_directory: Path) -> tup
         logger.info(note)
     context = evolve(context, dataset=splits.as_mapping())
     tokenizer = recipe.tokenizer.build(context)
-    vocab_size = padded_vocab_size(count_tokens(tokenizer), recipe)
+    vocab_size = padded_vocab_size(vocabulary_length(tokenizer), recipe)
     return splits, evolve(context, tokenizer=tokenizer, vocab_size=vocab_size)
 
 
@@ -74,7 +74,7 @@ def first_context(recipe: Recipe, placement: Placement, run_directory: Path) -> 
     )
 
 
-def count_tokens(tokenizer: Any) -> int:
+def vocabulary_length(tokenizer: Any) -> int:
     """One past its largest id: a vocabulary may have holes."""
     ids: list[int] = list(tokenizer.get_vocab().values())
     return max(len(tokenizer), 1 + max(ids))

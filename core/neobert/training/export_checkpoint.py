@@ -14,7 +14,7 @@ from neobert.files import disk_errors, faults
 from neobert.recipe import load_recipe
 from neobert.training.assemble import build_objective
 from neobert.training.checkpoints import RECIPE_FILE, TOKENIZER_DIRECTORY, read_progress
-from neobert.training.data_parts import count_tokens, first_context, padded_vocab_size
+from neobert.training.data_parts import first_context, padded_vocab_size, vocabulary_length
 from neobert.training.devices import Placement
 from neobert.training.state import fill_template, weights_of
 
@@ -34,7 +34,7 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> str:
     placement = Placement(torch.device("cpu"), 0, 1, torch.get_num_threads())
     context = first_context(recipe, placement, checkpoint)
     tokenizer = _load_tokenizer(checkpoint / TOKENIZER_DIRECTORY)
-    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(count_tokens(tokenizer), recipe))
+    context = evolve(context, tokenizer=tokenizer, vocab_size=padded_vocab_size(vocabulary_length(tokenizer), recipe))
     objective, context = build_objective(recipe, context)
     template = fill_template(objective.state_dict(), progress.optimizer_layout, context.device)
     state = recipe.checkpointer.build(context).load(checkpoint, template)

@@ -12,6 +12,7 @@ from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts, assemble, build_trackers
 from neobert.training.command import command_to_go_on
+from neobert.training.data_parts import vocabulary_length
 from neobert.training.devices import Placement, place, refuse_unfit_device
 from neobert.training.display import Display, make_display, notes_of_parts
 from neobert.training.environment import describe_environment
@@ -75,7 +76,7 @@ def _position(recipe: Recipe, parts: Parts, resumption: Resumption | None, displ
         from neobert.weights import load_weights
 
         objective = parts.objective
-        num_tokens = len(parts.tokenizer)
+        num_tokens = vocabulary_length(parts.tokenizer)
         display.note(load_weights(recipe.model.weights, objective.encoder, objective.loss, num_tokens=num_tokens))
     return Position(step=0, cursor=parts.training_data.start(), tokens_seen=0, meter=Meter(parts.device))
 
