@@ -60,8 +60,21 @@ class Corpus(Protocol):
         ...
 
 
+class OneSource:
+    """What a corpus that is no mixture says of its sources."""
+
+    __slots__ = ()
+
+    @property
+    def sources(self) -> tuple[()]:
+        return ()
+
+    def source_tokens(self, pieces: Pieces) -> dict[str, int]:
+        return {}
+
+
 @frozen(eq=False)
-class StoredCorpus:
+class StoredCorpus(OneSource):
     """Documents that are all there."""
 
     documents: Documents
@@ -83,13 +96,6 @@ class StoredCorpus:
     def fingerprint(self) -> str:
         return self.documents.fingerprint
 
-    @property
-    def sources(self) -> tuple[()]:
-        return ()
-
-    def source_tokens(self, pieces: Pieces) -> dict[str, int]:
-        return {}
-
     def source(self, seed: int) -> Source:
         return OrderedSource(self.cut, self.window, seed)
 
@@ -101,7 +107,7 @@ class StoredCorpus:
 
 
 @frozen(eq=False)
-class StreamCorpus:
+class StreamCorpus(OneSource):
     """Documents that come one after another."""
 
     stream: TokenStream
@@ -117,13 +123,6 @@ class StreamCorpus:
     @property
     def fingerprint(self) -> str:
         return self.stream.fingerprint
-
-    @property
-    def sources(self) -> tuple[()]:
-        return ()
-
-    def source_tokens(self, pieces: Pieces) -> dict[str, int]:
-        return {}
 
     def source(self, seed: int) -> Source:
         return StreamSource(self.stream, self.body, self.overflow, seed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections import deque
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neobert.cache import build_once, cache_directory
+from neobert.cores import available_cores
 from neobert.data.documents import TokenStore, write_store
 from neobert.data.texts import BYTES_A_BATCH, content_digest, text_batches
 from neobert.encoding import Encoded, encode_in_process, encode_texts, start_process
@@ -149,4 +149,4 @@ def process_count(num_proc: int | None, size: int) -> int:
     """How many processes encode ``size`` bytes: ``num_proc``, but none that has nothing to do."""
     if num_proc is not None:
         return max(1, min(num_proc, -(-size // BYTES_A_BATCH)))
-    return max(1, min(os.cpu_count() or 1, size // BYTES_A_PROCESS))
+    return max(1, min(available_cores(), size // BYTES_A_PROCESS))

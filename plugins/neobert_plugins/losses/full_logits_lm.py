@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neobert import Batch, LossOutput
-from neobert_plugins.losses.head import MaskedLMHead
+from neobert_plugins.losses.head import WithHead
 
 if TYPE_CHECKING:
     from neobert.interfaces import Encoder
@@ -21,12 +20,8 @@ IGNORED = -100
 """The label of a token that is not masked."""
 
 
-class FullLogitsLMLoss(nn.Module):
+class FullLogitsLMLoss(WithHead):
     """The same loss, gradient and parameters as `MaskedLMLoss`, in the memory of (T, V) logits."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.decoder = MaskedLMHead(encoder)
 
     def forward(self, encoder: Encoder, batch: Batch) -> LossOutput:
         """The cross-entropy summed over masked tokens, and their number."""
@@ -36,12 +31,3 @@ class FullLogitsLMLoss(nn.Module):
         precise = torch.promote_types(logits_TV.dtype, torch.float32)
         total = F.cross_entropy(logits_TV.to(precise), labels_T, ignore_index=IGNORED, reduction="sum")
         return LossOutput(total, labels.new_full((), labels.numel()))
-
-    def logits(self, encoder: Encoder, hidden: Tensor) -> Tensor:
-        """hidden (M, C) -> (M, V)."""
-        logits: Tensor = self.decoder(encoder, hidden)
-        return logits
-
-    def head_state(self) -> dict[str, Tensor]:
-        """``weight`` (V, C), and ``bias`` (V,) where there is one: the parameters themselves."""
-        return self.decoder.state()

@@ -52,3 +52,20 @@ class MaskedLMHead(nn.Module):
         if self.bias is not None:
             state["bias"] = self.bias
         return state
+
+
+class WithHead(nn.Module):
+    """What every loss with this head has beside its ``forward``."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.decoder = MaskedLMHead(encoder)
+
+    def logits(self, encoder: Encoder, hidden: Tensor) -> Tensor:
+        """hidden (M, C) -> (M, V)."""
+        logits: Tensor = self.decoder(encoder, hidden)
+        return logits
+
+    def head_state(self) -> dict[str, Tensor]:
+        """``weight`` (V, C), and ``bias`` (V,) where there is one: the parameters themselves."""
+        return self.decoder.state()

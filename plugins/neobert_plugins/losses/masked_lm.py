@@ -7,22 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
-
 from neobert import Batch, LossOutput
 from neobert_plugins.losses.chunked import linear_cross_entropy_sum
-from neobert_plugins.losses.head import MaskedLMHead
+from neobert_plugins.losses.head import WithHead
 
 if TYPE_CHECKING:
     from neobert.interfaces import Encoder
 
 
-class MaskedLMLoss(nn.Module):
+class MaskedLMLoss(WithHead):
     """Needs ``masked_positions`` (M,) and ``labels`` (M,) in the batch. Never holds all (M, V) logits."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.decoder = MaskedLMHead(encoder)
 
     def forward(self, encoder: Encoder, batch: Batch) -> LossOutput:
         """The cross-entropy summed over masked tokens, and their number."""
@@ -30,12 +24,3 @@ class MaskedLMLoss(nn.Module):
         hidden_MC = encoder(batch.input_ids, batch.layout, batch.fields["masked_positions"])
         total = linear_cross_entropy_sum(hidden_MC, self.decoder.matrix(encoder), self.decoder.bias, labels)
         return LossOutput(total, labels.new_full((), labels.numel()))
-
-    def logits(self, encoder: Encoder, hidden: Tensor) -> Tensor:
-        """hidden (M, C) -> (M, V)."""
-        logits: Tensor = self.decoder(encoder, hidden)
-        return logits
-
-    def head_state(self) -> dict[str, Tensor]:
-        """``weight`` (V, C), and ``bias`` (V,) where there is one: the parameters themselves."""
-        return self.decoder.state()

@@ -114,7 +114,7 @@ def test_a_damaged_store_is_refused(tokenizer):
 
 
 def test_few_texts_start_no_process(monkeypatch):
-    monkeypatch.setattr(tokenization.os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(tokenization, "available_cores", lambda: 64)
     assert tokenization.process_count(None, 12_000_000) == 1
     assert tokenization.process_count(None, 10**12) == 64
     assert tokenization.process_count(8, 100) == 1
