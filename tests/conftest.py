@@ -97,11 +97,16 @@ def workdir(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A working directory with ``recipe.toml`` and ``corpus.txt`` (120 short documents)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEOBERT_CACHE", str(cache))
+    write_workdir(tmp_path)
+    return tmp_path
+
+
+def write_workdir(folder: Path) -> None:
+    """``recipe.toml`` and ``corpus.txt`` (120 short documents)."""
     rng = random.Random(0)
     lines = (" ".join(rng.choices(WORDS, k=rng.randint(2, 40))) for _ in range(120))
-    (tmp_path / "corpus.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    (tmp_path / "recipe.toml").write_text(RECIPE, encoding="utf-8")
-    return tmp_path
+    (folder / "corpus.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "recipe.toml").write_text(RECIPE, encoding="utf-8")
 
 
 @pytest.fixture

@@ -132,9 +132,9 @@ OVERRIDES = {
     ),
     "no text": (("--dataset.path=n.jsonl",), write(n__jsonl='{"n": 1}\n' * 20), ("has no text column", "n (int64)")),
     "damaged rows": (
-        ("--dataset.path=d.jsonl",),
-        write(d__jsonl='{"t": "a"}\n{"t"\n'),
-        ("neobert-run: d.jsonl: row 2 is not JSON",),
+        ("--dataset.path=d.jsonl", "--dataset.on_damaged_row=stop"),
+        write(d__jsonl='{"t": "a"}\n{"t"\n' + '{"t": "b"}\n' * 30),
+        ("neobert-run: d.jsonl: row 2 is not JSON", "of split 'train'", 'dataset.on_damaged_row = "skip"'),
     ),
     "no tokenizer": (("--tokenizer=pretrained", "--tokenizer.path=x/y/z"), nothing, ("no such folder",)),
     "no weights": (("--model.weights=gone",), nothing, ("there are no weights at gone",)),

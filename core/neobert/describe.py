@@ -10,9 +10,9 @@ from inspect import get_annotations
 from typing import Any, Literal, Union, get_args, get_origin
 
 import attrs
-from attrs import frozen
+from attrs import evolve, frozen
 
-from neobert.parts import part_kind
+from neobert.parts import Part, part_kind
 
 REQUIRED = "required"
 UNSET = "unset"
@@ -34,19 +34,21 @@ class FieldDescription:
 
 
 def describe_fields(cls: type) -> list[FieldDescription]:
-    """The fields of an options class that a recipe can set, in their order."""
+    """The fields of an options class that a recipe can set, in their order.
+
+    One that is a table of tables is followed by the keys of those, such as ``select.NAME.min_length``.
+    """
     types_by_name = field_types(cls)
-    return [
-        FieldDescription(
-            attribute.alias or attribute.name,
-            _type_of(attribute, types_by_name[attribute.name]),
-            default_text(attribute),
-            str(attribute.metadata.get("help", "")),
-            part_kind(attribute),
-        )
-        for attribute in attrs.fields(cls)
-        if attribute.init
-    ]
+    found: list[FieldDescription] = []
+    for attribute in filter(lambda attribute: attribute.init, attrs.fields(cls)):
+        annotation, name = types_by_name[attribute.name], attribute.alias or attribute.name
+        help_text, kind = str(attribute.metadata.get("help", "")), part_kind(attribute)
+        text = _type_of(attribute, annotation)
+        found.append(FieldDescription(name, text, default_text(attribute), help_text, kind))
+        inner = _inner_table(annotation)
+        if inner is not None and kind is None:
+            found += [evolve(key, name=f"{name}.NAME.{key.name}") for key in describe_fields(inner)]
+    return found
 
 
 def field_types(cls: type) -> dict[str, Any]:
@@ -87,8 +89,20 @@ def type_text(annotation: Any) -> str:
     if origin is tuple:
         return f"[{', '.join(type_text(item) for item in arguments)}]"
     if origin is dict or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        return f"table of {type_text(arguments[-1])}"
+        inner = type_text(arguments[-1])
+        return f"table of {'tables' if inner == 'table' else inner}"
+    if isinstance(annotation, type) and attrs.has(annotation) and annotation is not Part:
+        return "table"
     return getattr(annotation, "__name__", str(annotation))
+
+
+def _inner_table(annotation: Any) -> type | None:
+    """The options class of the tables in a table, such as that of ``dict[str, Selection]``."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if not (isinstance(origin, type) and issubclass(origin, Mapping) and arguments):
+        return None
+    inner = arguments[-1]
+    return inner if isinstance(inner, type) and attrs.has(inner) else None
 
 
 def default_text(attribute: attrs.Attribute[Any]) -> str:

@@ -38,10 +38,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
-    """A folder that appears under its name only when it is complete, with its manifest; else not at all."""
+def new_directory(path: Path, temporary: Path | None = None) -> Iterator[Path]:
+    """A folder that appears under its name only when it is complete, with its manifest; else not at all.
+
+    It is made in ``temporary``, where what a killed process left is removed: for callers that hold a lock. Unset: in
+    a new folder beside it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    if temporary is None:
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    else:
+        if temporary.exists():
+            shutil.rmtree(temporary)
+        temporary.mkdir()
     try:
         os.chmod(temporary, 0o755)
         yield temporary

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 from attrs.validators import ge, gt, min_len, optional
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SOURCE_COLUMN = "mixture_source"
 """Column of a mixture's rows: the number of each row's source, an int from 0. Rows come source after source."""
@@ -25,6 +29,14 @@ class MixtureSource:
     """Its part of the tokens, relative to the others'; None for all sources: by size."""
     min_length: int | None = field(default=None, validator=optional(ge(1)))
     max_length: int | None = field(default=None, validator=optional(ge(1)))
+    on_damaged_row: Literal["skip", "stop"] = "skip"
+    """Of a stream: what becomes of a row that cannot be read."""
+
+    def out_of_bounds(self, lengths: NDArray[np.integer[Any]]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which documents of these lengths have tokens but fewer, and which have more, than is let through."""
+        short = (lengths > 0) & (lengths < (self.min_length or 0))
+        long = (lengths > self.max_length) if self.max_length is not None else short & False
+        return short, long & ~short
 
 
 @frozen(kw_only=True)

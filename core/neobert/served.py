@@ -35,6 +35,18 @@ class DatasetKeys:
         validator=optional(and_(gt(0.0), lt(1.0))),
         metadata={"help": "share of train to reserve for evaluation where there is no eval split"},
     )
+    shard_streams_by: Literal["row", "file"] = field(
+        default="row",
+        metadata={
+            "help": "what a rank reads of a stream: row: all, in one order for any number of ranks; file: its own files"
+        },
+    )
+    on_damaged_row: Literal["skip", "stop"] = field(
+        default="skip",
+        metadata={
+            "help": "a row that cannot be read: skip names and counts it, and stops where half of the rows are such"
+        },
+    )
     num_workers: int | None = field(
         default=None,
         validator=optional(ge(0)),
@@ -44,7 +56,8 @@ class DatasetKeys:
         default=None, metadata={"help": "page-locked batches; unset: only where the device is CUDA"}
     )
     persistent_workers: bool | None = field(
-        default=None, metadata={"help": "keep workers between passes; unset: with any workers"}
+        default=None,
+        metadata={"help": "keep workers from epoch to epoch, false starts new ones; unset: true with any workers"},
     )
     prefetch_factor: int | None = field(
         default=None, validator=optional(ge(1)), metadata={"help": "micro-batches each worker has ready; unset: 2"}

@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         help="what becomes of a document longer than --max-length; default: split into several rows",
     )
     add("--split", default="train", help="which split, slices too; default: train")
-    add("--dataset-config", metavar="NAME", help="configuration of a hub dataset")
+    add("--dataset-config", metavar="NAME", help="configuration of a hub dataset, or of a folder like one")
     add("--text-column", metavar="NAME", help="unset: the only string column, else `text`")
     add("--num-proc", type=_positive, metavar="N", help="processes; unset: as many as pay")
     add("--max-samples", type=_positive, metavar="N", help="only the first N documents")

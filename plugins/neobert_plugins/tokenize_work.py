@@ -17,6 +17,7 @@ from neobert.data.shards import Job, stretch, write_shard
 from neobert.data.splits import pick_split
 from neobert.errors import UserError
 from neobert.recipe.tokenized import tokenized_tables
+from neobert.wording import counted
 from neobert_plugins.datasets import disk, files, hub
 from neobert_plugins.datasets.options import Disk, Files, Hub
 from neobert_plugins.tokenizers.options import Pretrained
@@ -78,7 +79,7 @@ def _tokenization(arguments: argparse.Namespace, tokenizer: Any) -> Tokenization
 
 def _open(arguments: argparse.Namespace, shard: int, shards: int) -> Source:
     """A shard's rows: whole files of a corpus of enough files, so that no machine reads all; else rows of all."""
-    names = _files(arguments.dataset)
+    names = None if arguments.dataset_config is not None else _files(arguments.dataset)
     whole_files = (
         names is not None and len(names) >= shards > 1 and (arguments.max_samples, arguments.split) == (None, "train")
     )
@@ -112,10 +113,14 @@ def _stretch_of(rows: Any, max_samples: int | None, shard: int, shards: int, lab
 def _files(said: list[str]) -> list[str] | None:
     """The files that --dataset names; None where it names a saved dataset or one of the hub."""
     path = Path(said[0]).expanduser()
-    saved = any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json", "state.json"))
-    if len(said) == 1 and (saved or _is_hub_name(said[0])):
+    if len(said) == 1 and (_is_saved(path) or _is_hub_name(said[0])):
         return None
     return [name for pattern in said for name in files.find(pattern, "--dataset")]
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether ``save_to_disk`` wrote a folder."""
+    return any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json", "state.json"))
 
 
 def _is_hub_name(text: str) -> bool:
@@ -125,10 +130,13 @@ def _is_hub_name(text: str) -> bool:
 
 
 def _saved_or_hub(arguments: argparse.Namespace) -> dict[str, Any]:
-    (said,) = arguments.dataset
-    if Path(said).expanduser().is_dir():
+    said, config = " ".join(arguments.dataset), arguments.dataset_config
+    if config is None and Path(said).expanduser().is_dir():
         return disk.read(Disk(path=said), said="--dataset")
-    return hub.read(Hub(path=said, config=arguments.dataset_config), said="--dataset")
+    if (config is not None and _is_saved(Path(said).expanduser())) or not (Path(said).is_dir() or _is_hub_name(said)):
+        msg = f"--dataset-config = {config!r} is of datasets that have configurations: --dataset {said} has none"
+        raise UserError(msg)
+    return hub.read(Hub(path=said, config=config), said="--dataset")
 
 
 def _digest(names: list[str]) -> str:
@@ -144,8 +152,9 @@ def _say(line: str) -> None:
 def _show(done: Joined) -> int:
     counts, record = done.counts, done.record
     what = "is there already" if done.before else "is made"
-    print(f"# {done.folder} {what}: {counts.documents:,} documents, {counts.rows:,} rows, {counts.tokens:,} tokens")
-    print(f"# {counts.empty:,} empty documents; {counts.cut:,} documents were over --max-length")
+    tokens = counted(counts.tokens, "token")
+    print(f"# {done.folder} {what}: {counted(counts.documents, 'document')}, {counted(counts.rows, 'row')}, {tokens}")
+    print(f"# {counted(counts.empty, 'empty document')}; over --max-length: {counted(counts.cut, 'document')}")
     dataset = {"path": str(done.folder.absolute()), "max_seq_length": record.max_length}
     print(tokenized_tables(dataset, {"path": record.tokenizer}), end="")
     return 0

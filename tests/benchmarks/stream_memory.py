@@ -18,13 +18,14 @@ from time import perf_counter
 
 import torch
 from attrs import frozen
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from neobert.context import BuildContext
 from neobert.data.build import corpus_of
 from neobert.data.collate import CollatorRecipe
 from neobert.data.columns import prepare_columns
+from neobert.data.corpus import Corpus
 from neobert.data.sequences import SpecialTokens
 from neobert.data.training_data import StepOptions, TrainingData
 from neobert.parts import Part
@@ -88,12 +89,30 @@ def measure(folder: Path, tokens: int, window: int) -> Iterator[Sample]:
 
 
 def stream_data(folder: Path, window: int) -> TrainingData:
-    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    backend = Tokenizer(models.WordLevel({name: n for n, name in enumerate(names + WORDS)}, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    keys = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **dict(zip(keys, names, strict=True)))
-    context = BuildContext(
+    tokenizer = word_tokenizer()
+    keys = CollatorKeys(pack_sequences=True, packing_window=window)
+    context = context_of(tokenizer, folder)
+    rows = prepare_columns(Files(path=str(folder), streaming=True).build(context)["train"], "text", label="rows")
+    corpus = corpus_of(rows, tokenizer, DatasetKeys(max_seq_length=MAX_LENGTH), keys)
+    return training_data(corpus, tokenizer, folder, keys)
+
+
+def training_data(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, folder: Path, keys: CollatorKeys) -> TrainingData:
+    """A corpus as a run has it: masked, packed, on the CPU."""
+    return TrainingData(
+        corpus=corpus,
+        special=SpecialTokens.of(tokenizer),
+        collator=CollatorRecipe(
+            Part(kind="datacollator", name="mlm", options=MaskedLM()), context_of(tokenizer, folder)
+        ),
+        dataset_keys=DatasetKeys(max_seq_length=MAX_LENGTH),
+        collator_keys=keys,
+        options=StepOptions(per_device_train_batch_size=8),
+    )
+
+
+def context_of(tokenizer: PreTrainedTokenizerFast, folder: Path) -> BuildContext:
+    return BuildContext(
         seed=1,
         device=torch.device("cpu"),
         run_directory=folder,
@@ -102,17 +121,18 @@ def stream_data(folder: Path, window: int) -> TrainingData:
         tokenizer=tokenizer,
         vocab_size=len(tokenizer),
     )
-    rows = prepare_columns(Files(path=str(folder), streaming=True).build(context)["train"], "text", label="rows")
-    dataset_keys = DatasetKeys(max_seq_length=MAX_LENGTH)
-    collator_keys = CollatorKeys(pack_sequences=True, packing_window=window)
-    return TrainingData(
-        corpus=corpus_of(rows, tokenizer, dataset_keys, collator_keys),
-        special=SpecialTokens.of(tokenizer),
-        collator=CollatorRecipe(Part(kind="datacollator", name="mlm", options=MaskedLM()), context),
-        dataset_keys=dataset_keys,
-        collator_keys=collator_keys,
-        options=StepOptions(per_device_train_batch_size=8),
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """A token a word, [CLS] and [SEP] around them."""
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    backend = Tokenizer(models.WordLevel({name: n for n, name in enumerate(names + WORDS)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
+    keys = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **dict(zip(keys, names, strict=True)))
 
 
 def resident_megabytes() -> float:

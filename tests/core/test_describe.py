@@ -54,6 +54,23 @@ def test_fields_are_described_as_a_recipe_sees_them():
     }
 
 
+@frozen(kw_only=True)
+class Inner:
+    least: int | None = field(default=None, validator=optional(ge(1)), metadata={"help": "at least"})
+
+
+@frozen(kw_only=True)
+class Outer:
+    select: dict[str, Inner] = field(factory=dict, metadata={"help": "name -> what"})
+
+
+def test_the_keys_of_tables_in_a_table_are_described_too():
+    assert [(it.name, it.type, it.default, it.help) for it in describe_fields(Outer)] == [
+        ("select", "table of tables", "{}", "name -> what"),
+        ("select.NAME.least", "int | unset (>= 1)", "unset", "at least"),
+    ]
+
+
 def test_types_of_fields_alone_are_resolved():
     assert field_types(Options)["inherited"] is Path
     assert "ignored" not in field_types(Options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neobert.commands.data_part import data_part
+from neobert.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +34,10 @@ def _training(data: TrainingData, recipe: Recipe) -> Iterator[str]:
     yield from describe_lengths(data.corpus.cut.lengths)
     yield from _passes(data, recipe.trainer.max_steps)
 
+    from neobert.training.data_end import will_end_early
+
+    yield from will_end_early(data, data.start(), 0, recipe.trainer.max_steps)
+
 
 def _passes(data: TrainingData, max_steps: int) -> Iterator[str]:
     """Batches of an epoch, epochs of the run."""
@@ -46,7 +51,9 @@ def _passes(data: TrainingData, max_steps: int) -> Iterator[str]:
         batches = report.sequences / shape.sequences
         yield "padding: none, micro-batches are as long as their sequences"
     steps = batches / micro_batches
-    if report.streaming:
+    if report.streaming and report.sources:
+        yield f"how many passes over a stream there are, only reading it tells; trainer.max_steps = {max_steps:,}"
+    elif report.streaming:
         yield f"how long an epoch of a stream is, only reading it tells; trainer.max_steps = {max_steps:,}"
     elif report.sources:
         trained = max_steps * micro_batches * report.trained_tokens / batches
@@ -55,19 +62,22 @@ def _passes(data: TrainingData, max_steps: int) -> Iterator[str]:
             yield f"trainer.max_steps = {max_steps:,}: about {passes:.2f} passes over source {source.name}"
     else:
         about = "about " if shape.packed else ""
-        yield f"an epoch: {about}{batches:,.1f} micro-batches, {steps:,.1f} steps of {micro_batches} micro-batches"
+        each = counted(micro_batches, "micro-batch")
+        yield f"an epoch: {about}{batches:,.1f} micro-batches, {steps:,.1f} steps of {each}"
         yield f"trainer.max_steps = {max_steps:,}: {about}{max_steps / steps:,.2f} epochs"
 
 
 def _evaluation(data: EvaluationData | None) -> Iterator[str]:
     from neobert.data.lengths import describe_lengths
+    from neobert.data.report import sizes
 
     if data is None:
         yield "none"
         return
     lengths, cut = data.documents.lengths, data.cut
-    yield f"{int((lengths > 0).sum()):,} documents, {int(lengths.sum(dtype='int64')):,} tokens, {len(cut):,} sequences"
+    yield sizes(int((lengths > 0).sum()), int(lengths.sum(dtype="int64")), len(cut))
     if cut.over:
-        yield f"{cut.over:,} documents longer than max_seq_length: overflow = {cut.overflow}"
-    yield f"an evaluation: {data.num_sequences:,} sequences in {len(data):,} batches, none padded"
+        yield f"{counted(cut.over, 'document')} longer than max_seq_length: overflow = {cut.overflow}"
+    sequences = counted(data.num_sequences, "sequence")
+    yield f"an evaluation: {sequences} in {counted(len(data), 'batch')}, none padded"
     yield from describe_lengths(lengths)

@@ -71,6 +71,6 @@ def _print(console: Console, title: str, shown: Shown) -> None:
     for fact in shown.summary:
         console.print(Text(f"  {fact}"), soft_wrap=True)
     for number, spans in enumerate(shown.sequences, start=1):
-        line = Text(f"{number:>4} | ", style="bold" if console.is_terminal else "")
+        line = Text().append(f"{number:>4} | ", style="bold")
         line.append(Text(" ").join(Text(span.text, style=COLOURS[span.style]) for span in spans))
         console.print(line, soft_wrap=True)

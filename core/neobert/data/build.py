@@ -10,9 +10,12 @@ from neobert.data.collate import CollatorRecipe
 from neobert.data.corpus import StoredCorpus, StreamCorpus
 from neobert.data.evaluation import EvaluationData
 from neobert.data.loading import settle_loading
-from neobert.data.mixed import JoinedDocuments, MixedCorpus, by_source
+from neobert.data.mixed import JoinedDocuments, MixedCorpus
+from neobert.data.mixed_rows import by_source, parts_of
+from neobert.data.mixed_streams import FilteredStream, MixedStreamCorpus
 from neobert.data.pretokenized import pretokenized
 from neobert.data.sequences import SpecialTokens, body_length
+from neobert.data.sharing import share_out
 from neobert.data.splits import is_stream
 from neobert.data.stream import TokenStream
 from neobert.data.tokenization import tokenize
@@ -48,8 +51,10 @@ def build_data(
         "dataset_keys": keys,
         "collator_keys": recipe.datacollator.served,
     }
+    train, share = share_out(splits["train"], keys, context.rank, context.world_size)
     training = TrainingData(
-        corpus=corpus_of(splits["train"], tokenizer, keys, recipe.datacollator.served, mixture),
+        share=share,
+        corpus=corpus_of(train, tokenizer, keys, recipe.datacollator.served, mixture),
         options=_step_options(trainer, keys, context),
         pad_token_id=tokenizer.pad_token_id,
         **shared,
@@ -95,14 +100,44 @@ def corpus_of(
     """Rows to train on, a ``datasets.Dataset`` or an ``IterableDataset``, ready to be planned over."""
     body = body_length(keys.max_seq_length, SpecialTokens.of(tokenizer))
     overflow, window = collator_keys.overflow, collator_keys.packing_window
+    if is_stream(rows) and mixture is not None:
+        return _mixed_streams(rows, tokenizer, keys, collator_keys, mixture)
     if is_stream(rows):
-        return StreamCorpus(TokenStream(rows, tokenizer, window), body, overflow)
+        return StreamCorpus(TokenStream(rows, tokenizer, window, on_damaged_row=keys.on_damaged_row), body, overflow)
     documents = documents_of(
         rows, tokenizer, num_proc=keys.num_proc, mixture=mixture, max_seq_length=keys.max_seq_length
     )
     if mixture is not None and isinstance(documents, JoinedDocuments):
         return MixedCorpus(documents, mixture, body, overflow, window)
     return StoredCorpus(documents, body, overflow, window)
+
+
+def _mixed_streams(
+    rows: Any, tokenizer: Any, keys: DatasetKeys, collator_keys: CollatorKeys, mixture: Mixture
+) -> Corpus:
+    parts = parts_of(rows)
+    if parts is None or tuple(parts) != mixture.names:
+        msg = (
+            "the rows of a mixture with streams are what neobert.data.mixed_rows.mixed_stream made of the sources, in "
+            f"their order ({', '.join(mixture.names)}); these are not"
+        )
+        raise UserError(msg)
+    found: dict[str, FilteredStream | Documents] = {}
+    for source in mixture.sources:
+        own = parts[source.name]
+        found[source.name] = (
+            FilteredStream(own, tokenizer, collator_keys.packing_window, source)
+            if is_stream(own)
+            else documents_of(
+                own,
+                tokenizer,
+                num_proc=keys.num_proc,
+                label=f"train of source {source.name!r}",
+                max_seq_length=keys.max_seq_length,
+            )
+        )
+    body = body_length(keys.max_seq_length, SpecialTokens.of(tokenizer))
+    return MixedStreamCorpus(found, mixture, body, collator_keys.overflow, collator_keys.packing_window)
 
 
 def documents_of(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from neobert.batch import Batch, pad_batch
 
@@ -29,12 +31,41 @@ class Request:
     """Each piece's tokens where they come with the request (a stream); None where the documents hold them."""
 
 
+class _Rows(Mapping[str, Any]):
+    """The run's rows, as a collator sees them. They may be large: a worker gets them only where the collator looked at
+    them when it was built here."""
+
+    def __init__(self, rows: Mapping[str, Any] | None) -> None:
+        self._rows = rows
+        self._seen = False
+
+    def _look(self) -> Mapping[str, Any]:
+        self._seen = True
+        if self._rows is None:
+            msg = "a data worker has no context.dataset: its collator did not look at it while it was built"
+            raise RuntimeError(msg)
+        return self._rows
+
+    def __getitem__(self, split: str) -> Any:
+        return self._look()[split]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._look())
+
+    def __len__(self) -> int:
+        return len(self._look())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Rows, (self._rows if self._seen else None,)
+
+
 class CollatorRecipe:
     """A collator as its options and what they are built with: it pickles where the built object may not."""
 
     def __init__(self, part: Part, context: BuildContext) -> None:
         self.part = part
-        self.context = context
+        known = context._dataset
+        self.context = context if known is None else evolve(context, dataset=_Rows(known))
         self._collator: Any = part.build(context)
 
     def collator(self) -> Any:
@@ -59,22 +90,29 @@ class BatchMaker:
         pad_to: int | None = None,
         pad_token_id: int = 0,
     ) -> None:
-        self._documents = documents
+        self.documents = documents
         self._special = special
         self._recipe = collator
         self._pad_to = pad_to
         self._pad_token_id = pad_token_id
 
     def __getitem__(self, request: Request) -> Batch:
-        examples = [{"input_ids": self._special.around(ids)} for ids in self._ids(request)]
+        examples = [{"input_ids": self._special.around(ids)} for ids in self.ids(request)]
         rng = np.random.Generator(np.random.PCG64(request.seed))
         batch: Batch = self._recipe.collator()(examples, rng)
         return batch if self._pad_to is None else pad_batch(batch, self._pad_to, self._pad_token_id)
 
-    def _ids(self, request: Request) -> tuple[NDArray[np.integer[Any]], ...]:
+    def without_documents(self) -> BatchMaker:
+        """The same, for requests that bring their tokens."""
+        maker = copy(self)
+        maker.documents = None
+        return maker
+
+    def ids(self, request: Request) -> tuple[NDArray[np.integer[Any]], ...]:
+        """The tokens of each piece of a request, without special tokens."""
         if request.ids is not None:
             return request.ids
-        if self._documents is None:
+        if self.documents is None:
             msg = "a request without ids needs documents"
             raise ValueError(msg)
-        return tuple(self._documents.ids(*piece) for piece in request.pieces.to_tuples())
+        return tuple(self.documents.ids(*piece) for piece in request.pieces.to_tuples())

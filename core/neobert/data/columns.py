@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
+from neobert.damage import DAMAGE_COLUMN, DamageLog, settle_damage
+from neobert.data.mixed_rows import parts_of
 from neobert.errors import UserError
 from neobert.mixture import SOURCE_COLUMN
 
+_OURS = (SOURCE_COLUMN, DAMAGE_COLUMN)
 _STRINGS = ("string", "large_string", "string_view")
 _ROWS_SEARCHED = 100_000
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 
-def prepare_columns(rows: Any, text_column: str | None, *, label: str, said: str = "dataset.text_column") -> Any:
+def prepare_columns(
+    rows: Any,
+    text_column: str | None,
+    *,
+    label: str,
+    said: str = "dataset.text_column",
+    on_damaged_row: Literal["skip", "stop"] = "skip",
+) -> Any:
     """The rows with one column: ``text``, or ``input_ids`` where they are tokenized already. A mixture's keep the
-    number of their source beside it.
+    number of their source beside it, and a stream's what is wrong with those that cannot be read.
 
     ``text_column`` None: ``input_ids`` where there is one, the only string column, else ``text``. Raises
     UserError that lists the columns where that does not settle it, or where the column is not text; ``said`` is
     the key or flag that settles it.
     """
+    if parts_of(rows) is not None:
+        return rows  # each source's own were prepared before they were joined
     rows = _with_features(rows, label)
-    features = dict(rows.features)
+    features = {name: feature for name, feature in rows.features.items() if name not in _OURS}
     column = text_column if text_column is not None else _find(features, label, said)
     if column not in features:
         msg = f"{said} = {column!r}: {label} has no such column{_nearest(column, features)}\n{_listed(features)}"
@@ -31,7 +43,9 @@ def prepare_columns(rows: Any, text_column: str | None, *, label: str, said: str
         _require(_is_ids(features[column]), column, features, label, "lists of token ids")
     else:
         _require(_is_text(features[column]), column, features, label, f"text{_other_row(rows, column)}")
-    rows = rows.select_columns([column, *({SOURCE_COLUMN} & features.keys())])
+    rows = rows.select_columns([column, *(name for name in _OURS if name in rows.features)])
+    if DAMAGE_COLUMN in rows.features and hasattr(rows, "__len__"):
+        rows = settle_damage(rows, DamageLog(label, on_damaged_row))
     return rows if column in ("input_ids", "text") else rows.rename_column(column, "text")
 
 

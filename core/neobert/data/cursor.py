@@ -7,7 +7,10 @@ from typing import Any
 
 from attrs import asdict, field, fields, frozen
 
-_TRIPLES = ("carry", "marks")
+_LISTS = {"carry": 3, "marks": 5}
+"""Fields that are lists, and how many numbers an item has."""
+_ADDED = {"marks", "share", "content", "places"}
+"""Fields that a cursor may lack."""
 
 
 @frozen
@@ -22,32 +25,48 @@ class Cursor:
     """Micro-batches of that window's plan that are done, over all ranks."""
     carry: tuple[tuple[int, int, int], ...] = field(default=())
     """Sequences that earlier windows left for this one: (document, first token, one past the last)."""
-    marks: tuple[tuple[int, int, int], ...] = field(default=())
-    """Of a mixture, where each source stands when the window begins: (its epoch, sequences of that epoch, their
-    tokens)."""
+    marks: tuple[tuple[int, ...], ...] = field(default=())
+    """Of a mixture, where each source stands when the window begins: the numbers of its `lanes.Mark`."""
+
+    share: tuple[int, ...] = field(default=())
+    """Of a stream that is shared out by file: (rank, ranks, files) that this is a place of."""
+    content: str = ""
+    """Of the same: the fingerprint of that rank's rows."""
+    places: tuple[Cursor, ...] = field(default=())
+    """Of the same, for a checkpoint: every rank's own cursor. The other fields are unused then."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**asdict(self), **{name: [list(triple) for triple in getattr(self, name)] for name in _TRIPLES}}
+        found = asdict(self, recurse=False) | {name: list(map(list, getattr(self, name))) for name in _LISTS}
+        return found | {"share": list(self.share), "places": [place.to_json() for place in self.places]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Cursor:
         """The cursor that `to_json` wrote. Raises ValueError for anything else."""
         names = {attribute.name for attribute in fields(cls)}
-        if not isinstance(value, Mapping) or set(value) | {"marks"} != names:
+        if not isinstance(value, Mapping) or set(value) | _ADDED != names:
             msg = f"a cursor has the keys {sorted(names)}, got {value!r}"
             raise ValueError(msg)
         epoch, window, position = (_count(name, value[name]) for name in ("epoch", "window", "position"))
+        carry, marks = (_items(name, value.get(name, []), size) for name, size in _LISTS.items())
+        (share,) = _items("share", [value["share"]], 3) if value.get("share") else ((),)
         return cls(
-            epoch, window, position, _triples("carry", value["carry"]), _triples("marks", value.get("marks", []))
+            epoch=epoch,
+            window=window,
+            position=position,
+            carry=tuple((a, b, c) for a, b, c in carry),
+            marks=marks,
+            share=share,
+            content=str(value.get("content", "")),
+            places=tuple(map(cls.from_json, value.get("places", ()))),
         )
 
 
-def _triples(name: str, value: object) -> tuple[tuple[int, int, int], ...]:
-    if not isinstance(value, list) or not all(isinstance(triple, list) and len(triple) == 3 for triple in value):
-        msg = f"a cursor's {name} is a list of three numbers each, got {value!r}"
+def _items(name: str, value: object, size: int) -> tuple[tuple[int, ...], ...]:
+    if not isinstance(value, list) or not all(isinstance(item, list) and len(item) == size for item in value):
+        msg = f"a cursor's {name} is a list of {size} numbers each, got {value!r}"
         raise ValueError(msg)
-    return tuple((_count(name, a), _count(name, b), _count(name, c)) for a, b, c in value)
+    return tuple(tuple(_count(name, number) for number in item) for item in value)
 
 
 def _count(name: str, value: object) -> int:

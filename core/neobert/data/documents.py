@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from attrs import field, frozen
+
+from neobert.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,20 +46,25 @@ class TokenStore:
 
     folder: Path
     fingerprint: str = field(init=False)
-    lengths: NDArray[np.int32] = field(init=False, repr=False)
     _tokens: NDArray[np.integer[Any]] = field(init=False, repr=False)
     _ends: NDArray[np.int64] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         about = json.loads((self.folder / "store.json").read_text(encoding="utf-8"))
         ends = _mapped(self.folder / "ends.bin", np.dtype(np.int64))
-        if len(ends) != about["documents"] or (ends[-1] if len(ends) else 0) != about["tokens"]:
-            msg = f"{self.folder} is damaged: its files do not hold what store.json says; remove the folder"
-            raise ValueError(msg)
+        tokens = _mapped(self.folder / "ids.bin", np.dtype(about["dtype"]))
+        said, found = (about["documents"], about["tokens"], about["tokens"]), (len(ends), ends[-1:].sum(), len(tokens))
+        if said != found:
+            msg = f"the cache of tokens is damaged: the files of {self.folder} do not hold what its store.json says"
+            raise UserError(f"{msg}\nremove that folder; the next run makes it again")
         object.__setattr__(self, "fingerprint", about["fingerprint"])
-        object.__setattr__(self, "lengths", np.diff(ends, prepend=0).astype(np.int32))
-        object.__setattr__(self, "_tokens", _mapped(self.folder / "ids.bin", np.dtype(about["dtype"])))
+        object.__setattr__(self, "_tokens", tokens)
         object.__setattr__(self, "_ends", ends)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """See `Documents`. Made when it is asked for: workers do without."""
+        return np.diff(self._ends, prepend=0).astype(np.int32)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -66,7 +74,7 @@ class TokenStore:
 
     def ids(self, document: int, start: int, stop: int) -> NDArray[np.integer[Any]]:
         """Tokens ``start:stop`` of a document, a view into the mapped file."""
-        begin = int(self._ends[document]) - int(self.lengths[document])
+        begin = int(self._ends[document - 1]) if document else 0
         return self._tokens[begin + start : begin + stop]
 
     def stretches(self, lengths: NDArray[np.int32]) -> Iterator[NDArray[np.integer[Any]]]:

@@ -13,6 +13,7 @@ from neobert.data.packing import pack_in_order
 from neobert.data.sequences import Cut, Pieces, SpecialTokens, body_length
 from neobert.errors import UserError
 from neobert.seeding import derive_seed
+from neobert.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +95,7 @@ class EvaluationData:
     @property
     def description(self) -> str:
         """How much there is, for people."""
-        return f"{self.num_sequences:,} held-out sequences in {len(self)} batches"
+        return f"{counted(self.num_sequences, 'held-out sequence')} in {counted(len(self), 'batch')}"
 
     @property
     def num_sequences(self) -> int:

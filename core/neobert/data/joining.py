@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, frozen
 
 from neobert.data.provenance import TOKENIZATION, Tokenization, read_record
-from neobert.data.shards import PART, ROWS, SHARD, Counts, differences, shards_folder
+from neobert.data.shards import PART, ROWS, SHARD, Counts, differences, held, shards_folder
 from neobert.data.token_rows import complete_folder
 from neobert.errors import UserError
 from neobert.files import MANIFEST, faults, new_directory
@@ -43,15 +43,17 @@ def join(output: Path) -> Joined:
     Raises UserError that names every shard that is missing, not finished, damaged, or made otherwise.
     """
     source = shards_folder(output)
-    done = joined_already(output)
-    if done is None:
-        if not source.is_dir():
+    if not source.is_dir():
+        if (done := joined_already(output)) is None:
             msg = f"there is nothing to join: no folder {source}"
             raise UserError(msg)
-        job, parts, counts = _verified(source)
-        _link(output, job, parts, counts)
-        done = Joined(output, read_record(output / TOKENIZATION)[0], counts)
-    if source.is_dir():
+        return done
+    with held(source, f"another process is joining {source}: wait for it"):
+        done = joined_already(output)
+        if done is None:
+            job, parts, counts = _verified(source)
+            _link(output, job, parts, counts)
+            done = Joined(output, read_record(output / TOKENIZATION)[0], counts)
         shutil.rmtree(source)
     return done
 
@@ -140,7 +142,7 @@ def _otherwise(job: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 def _link(output: Path, job: dict[str, Any], parts: list[Path], counts: Counts) -> None:
     digest = hashlib.blake2b(digest_size=8)
-    with new_directory(output) as folder:
+    with new_directory(output, output.with_name(f".{output.name}.joining")) as folder:
         names = []
         for number, part in enumerate(parts):
             names.append(f"data-{number:05d}-of-{len(parts):05d}.arrow")

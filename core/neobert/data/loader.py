@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from multiprocessing import get_all_start_methods, get_context
+from contextlib import closing
+from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
 import torch
-from attrs import frozen
-from torch.utils.data import DataLoader
+from attrs import evolve, frozen
 
 from neobert.batch import Batch, SequenceLayout
-from neobert.errors import UserError
+from neobert.data.workers import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,72 +22,58 @@ if TYPE_CHECKING:
     from neobert.data.collate import BatchMaker, Request
     from neobert.served import DatasetKeys
 
-_DEATH = (
-    "a data worker died: it was killed, most likely because memory ran out; the system's log (dmesg) may say more\n"
-    "fewer workers need less: dataset.num_workers, or 0 to make batches in the loop"
-)
+HEAVY = 1_000_000
+"""Bytes of documents that a worker is given at most. Files are opened again by name, which is little; documents that
+are in memory, or an order of rows that is, would be copied into every worker: their tokens come with the requests."""
 
 
 def load(maker: BatchMaker, requests: Iterable[Request], keys: DatasetKeys, *, pin_memory: bool) -> Iterator[Batch]:
     """The batch of each request, in the order of the requests.
 
-    What a worker raises is raised here with the worker's traceback. Raises UserError when one dies.
+    What a worker raises is raised here with the worker's traceback as a note. Raises UserError when one dies.
     """
-    made = _made_here(maker, requests) if not keys.num_workers else _made_by_workers(maker, requests, keys)
+    made = _made_by_workers(maker, requests, keys) if keys.num_workers else map(maker.__getitem__, requests)
     for batch in made:
         yield batch.pin_memory() if pin_memory else batch
 
 
-def _made_here(maker: BatchMaker, requests: Iterable[Request]) -> Iterator[Batch]:
-    for request in requests:
-        yield maker[request]
-
-
 def _made_by_workers(maker: BatchMaker, requests: Iterable[Request], keys: DatasetKeys) -> Iterator[Batch]:
-    parcels: Any = _start(maker, requests, keys)
-    try:
-        for parcel in parcels:
+    if maker.documents is not None and pickles_over(maker.documents, HEAVY):
+        requests, maker = _with_ids(maker, requests), maker.without_documents()
+    made = in_order(_Packer(maker), requests, workers=keys.num_workers or 0, ahead=keys.prefetch_factor or 2)
+    with closing(made):
+        for parcel in made:
             yield parcel.open()
-    except (ConnectionError, EOFError) as error:
-        raise UserError(_DEATH) from error
-    except RuntimeError as error:
-        if not _is_death(error):
-            raise
-        raise UserError(f"{_DEATH}\n{error}") from error
-    finally:
-        # Now, and not when the iterator is collected: its queues may be gone by then, and every worker is waited for.
-        parcels._shutdown_workers()
 
 
-def _start(maker: BatchMaker, requests: Iterable[Request], keys: DatasetKeys) -> Any:
-    """The workers' parcels, in order."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*suggested max number of worker")  # the recipe's choice
-        loader: DataLoader[Any] = DataLoader(
-            maker,  # type: ignore[arg-type]
-            sampler=requests,
-            batch_size=None,
-            collate_fn=_pack,
-            num_workers=keys.num_workers or 0,
-            prefetch_factor=keys.prefetch_factor or 2,
-            persistent_workers=keys.persistent_workers is not False,
-            multiprocessing_context=_processes(),
-            generator=torch.Generator().manual_seed(0),  # so that torch's own generator is not drawn from
-        )
-        return iter(loader)
+def _with_ids(maker: BatchMaker, requests: Iterable[Request]) -> Iterator[Request]:
+    for request in requests:
+        yield evolve(request, ids=maker.ids(request))
 
 
-def _is_death(error: RuntimeError) -> bool:
-    """How the library tells that a worker is gone: with an error of its own, or out of its signal handler."""
-    return str(error).startswith("DataLoader worker (pid")
+class _FullError(Exception):
+    """More was written than there is room for."""
 
 
-def _processes() -> Any:
-    """Processes that inherit no threads and no locks; a server that has torch loaded starts them quickly."""
-    context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload([__name__])
-    return context
+class _Counter:
+    """A file that keeps nothing and has room for so many bytes."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def write(self, data: Any) -> None:
+        self._room -= memoryview(data).nbytes
+        if self._room < 0:
+            raise _FullError
+
+
+def pickles_over(value: Any, size: int) -> bool:
+    """Whether a value pickles to more bytes than these; one that is far larger is not read to its end."""
+    try:
+        ForkingPickler(_Counter(size)).dump(value)
+    except _FullError:
+        return True
+    return False
 
 
 _Bytes = tuple["NDArray[np.uint8]", torch.dtype, torch.Size]
@@ -110,7 +95,17 @@ class _Parcel:
         return Batch(_from_bytes(self.input_ids), layout, fields, self.padding)
 
 
-def _pack(batch: Any) -> _Parcel:
+@frozen(eq=False)
+class _Packer:
+    """What a worker does."""
+
+    maker: BatchMaker
+
+    def __call__(self, request: Request) -> _Parcel:
+        return _pack(self.maker[request])
+
+
+def _pack(batch: Batch) -> _Parcel:
     fields = {name: _to_bytes(value) for name, value in batch.fields.items()}
     return _Parcel(_to_bytes(batch.input_ids), batch.layout.lengths, fields, batch.padding)
 

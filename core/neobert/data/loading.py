@@ -20,15 +20,20 @@ def settle_loading(keys: DatasetKeys, device_type: str, cores: int) -> tuple[Dat
     has no time to spare.
     """
     cuda = device_type == "cuda"
+    pinned = cuda if keys.pin_memory is None else keys.pin_memory and device_type != "cpu"
     workers = keys.num_workers if keys.num_workers is not None else (min(WORKERS, cores) if cuda else 0)
     settled = evolve(
         keys,
         num_workers=workers,
-        pin_memory=cuda if keys.pin_memory is None else keys.pin_memory,
+        pin_memory=pinned,
         persistent_workers=workers > 0 if keys.persistent_workers is None else keys.persistent_workers,
         prefetch_factor=2 if keys.prefetch_factor is None and workers else keys.prefetch_factor,
     )
     notes = _slow(settled, cuda, cores)
+    if keys.pin_memory and not pinned:
+        notes.append(
+            "dataset.pin_memory = true is left out: page-locked memory is for copies to a GPU, and none is used"
+        )
     if cuda and (chosen := _chosen(keys, settled)):
         notes.insert(0, f"data loading, chosen for CUDA: {', '.join(chosen)}")
     return settled, tuple(notes)

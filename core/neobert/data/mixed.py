@@ -7,14 +7,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from neobert.data.documents import Documents, count_tokens
-from neobert.data.mixed_source import Lane, MixedSource
+from neobert.data.lanes import StoredLane, lane_seed
+from neobert.data.mixed_source import MixedSource
 from neobert.data.report import SourceReport
 from neobert.data.sequences import Cut
 from neobert.errors import UserError
-from neobert.mixture import SOURCE_COLUMN, Mixture, MixtureSource
+from neobert.mixture import Mixture, MixtureSource
+from neobert.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,27 +84,28 @@ class MixedCorpus:
     """Sequences a window, on average."""
     cut: Cut = field(init=False)
     """Of all documents; those that a filter leaves out count as empty."""
-    lanes: tuple[Lane, ...] = field(init=False)
+    lanes: tuple[StoredLane, ...] = field(init=False)
+    """Of seed 0."""
 
     @cut.default
     def _cut(self) -> Cut:
         lengths = self.documents.lengths.copy()
         for source, stretch in self._stretches():
-            short, long = _out_of_bounds(source, lengths[stretch])
+            short, long = source.out_of_bounds(lengths[stretch])
             lengths[stretch][short | long] = 0
         return Cut(lengths, self.body, self.overflow)
 
     @lanes.default
-    def _lanes(self) -> tuple[Lane, ...]:
+    def _lanes(self) -> tuple[StoredLane, ...]:
         tokens = {source.name: self.cut.tokens_of(self.cut.lengths[stretch]) for source, stretch in self._stretches()}
         for source, stretch in self._stretches():
             if not tokens[source.name]:
-                raise UserError(self._nothing_left(source, self.documents.lengths[stretch]))
+                raise UserError(nothing_left(source, self.documents.lengths[stretch], self.body))
         bounds = self.documents.bounds
         firsts = (bounds if self.cut.first is None else self.cut.first[bounds]).tolist()
         names, shares = self.mixture.names, self.mixture.shares(tokens)
         return tuple(
-            Lane(name, self.cut, first, last - first, tokens[name], share)
+            StoredLane(name, self.cut, first, last - first, tokens[name], share, lane_seed(0, name))
             for name, (first, last), share in zip(names, pairwise(firsts), shares, strict=True)
         )
 
@@ -114,7 +117,7 @@ class MixedCorpus:
     def sources(self) -> tuple[SourceReport, ...]:
         found = []
         for (source, stretch), lane in zip(self._stretches(), self.lanes, strict=True):
-            short, long = _out_of_bounds(source, self.documents.lengths[stretch])
+            short, long = source.out_of_bounds(self.documents.lengths[stretch])
             found.append(
                 SourceReport(
                     name=source.name,
@@ -134,7 +137,10 @@ class MixedCorpus:
         return {lane.name: int(count) for lane, count in zip(self.lanes, tokens, strict=True)}
 
     def source(self, seed: int) -> MixedSource:
-        return MixedSource(self.lanes, self.size, seed, stop=self.mixture.when_exhausted == "stop")
+        lanes = tuple(evolve(lane, seed=lane_seed(seed, lane.name)) for lane in self.lanes)
+        sequences_a_token = sum(lane.share * lane.sequences / lane.tokens for lane in lanes)
+        length = max(1, round(self.size / sequences_a_token))
+        return MixedSource(lanes, length, stop=self.mixture.when_exhausted == "stop")
 
     def fits(self, cursor: Cursor) -> bool:
         return self.source(0).stands_at(cursor, self.body) and self.cut.gives(cursor.carry)
@@ -150,47 +156,18 @@ class MixedCorpus:
         stretches = (slice(start, stop) for start, stop in pairwise(self.documents.bounds.tolist()))
         return zip(self.mixture.sources, stretches, strict=True)
 
-    def _nothing_left(self, source: MixtureSource, lengths: NDArray[np.int32]) -> str:
-        short, long = _out_of_bounds(source, lengths)
-        reasons = [
-            (int(np.count_nonzero(lengths == 0)), "empty"),
-            (int(short.sum()), f"shorter than min_length = {source.min_length}"),
-            (int(long.sum()), f"longer than max_length = {source.max_length}"),
-        ]
-        left = len(lengths) - sum(count for count, _ in reasons)
-        reasons.append((left, f"dropped, being longer than the {self.body} tokens that a sequence holds"))
-        said = ", ".join(f"{count:,} {reason}" for count, reason in reasons if count)
-        filled = lengths[lengths > 0]
-        range_of = f"; their lengths are {filled.min()} to {filled.max()} tokens" if filled.size else ""
-        return f"source {source.name!r} has nothing to train on: of {len(lengths):,} documents {said}{range_of}"
 
-
-def by_source(rows: Any, mixture: Mixture) -> dict[str, Any]:
-    """The rows of each source, without the column that tells them apart.
-
-    Raises UserError where the rows lack that column, where a number is no source's, or where rows of one source stand
-    among another's.
-    """
-    if SOURCE_COLUMN not in rows.column_names:
-        msg = f"a dataset with a method mixture() returns rows with a column {SOURCE_COLUMN}, and these have none"
-        raise UserError(msg)
-    numbers = np.asarray(rows.select_columns([SOURCE_COLUMN]).with_format("numpy")[:][SOURCE_COLUMN])
-    if len(numbers) and not (numbers[0] >= 0 and numbers[-1] < len(mixture.sources) and (np.diff(numbers) >= 0).all()):
-        msg = (
-            f"column {SOURCE_COLUMN} numbers the sources from 0 to {len(mixture.sources) - 1}, and rows come source "
-            "after source: these rows do not"
-        )
-        raise UserError(msg)
-    bounds = np.searchsorted(numbers, np.arange(len(mixture.sources) + 1)).tolist()
-    content = rows.remove_columns([SOURCE_COLUMN])
-    return {
-        name: content.select(range(start, stop))
-        for name, (start, stop) in zip(mixture.names, pairwise(bounds), strict=True)
-    }
-
-
-def _out_of_bounds(source: MixtureSource, lengths: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which documents have tokens but fewer, and which have more, than the source's filter lets through."""
-    short = (lengths > 0) & (lengths < (source.min_length or 0))
-    long = lengths > source.max_length if source.max_length is not None else np.zeros_like(short)
-    return short, long & ~short
+def nothing_left(source: MixtureSource, lengths: NDArray[np.int32], body: int) -> str:
+    """Why none of a source's documents, of these lengths, is trained on; a sequence holds ``body`` tokens."""
+    short, long = source.out_of_bounds(lengths)
+    reasons = [
+        (int(np.count_nonzero(lengths == 0)), "empty"),
+        (int(short.sum()), f"shorter than min_length = {source.min_length}"),
+        (int(long.sum()), f"longer than max_length = {source.max_length}"),
+    ]
+    left = len(lengths) - sum(count for count, _ in reasons)
+    reasons.append((left, f"dropped, being longer than the {body} tokens that a sequence holds"))
+    said = ", ".join(f"{count:,} {reason}" for count, reason in reasons if count)
+    filled = lengths[lengths > 0]
+    range_of = f"; their lengths are {filled.min()} to {filled.max()} tokens" if filled.size else ""
+    return f"source {source.name!r} has nothing to train on: of {counted(len(lengths), 'document')} {said}{range_of}"

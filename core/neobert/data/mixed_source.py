@@ -8,85 +8,50 @@ tokens to within half a sequence: a fixed bound, however long the run.
 
 from __future__ import annotations
 
+from collections import Counter
 from math import ceil, inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
 
-from neobert.data.order import shuffled
-from neobert.data.sequences import Cut, Pieces
-from neobert.seeding import derive_seed
+from neobert.data.lanes import Mark
+from neobert.data.sequences import Pieces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from neobert.data.cursor import Cursor
-
-
-@frozen
-class Mark:
-    """Where a source stands."""
-
-    epoch: int = 0
-    sequences: int = 0
-    """Of this epoch that are done,"""
-    tokens: int = 0
-    """and their tokens."""
-
-
-@frozen(eq=False)
-class Lane:
-    """The order of one source: its passes, each shuffled, one after another without end."""
-
-    name: str
-    cut: Cut
-    first: int
-    """Number of its first sequence in the cut."""
-    sequences: int
-    tokens: int
-    share: float
-    """Of the tokens trained on."""
-
-    def until(self, mark: Mark, tokens: int, seed: int) -> tuple[Pieces, NDArray[np.int64], Mark]:
-        """The sequences from the mark on whose middle lies before so many tokens of this source, in order; twice the
-        place of each one's middle; and the mark after them. O(what is returned)."""
-        parts, middles, own = [], [], derive_seed(seed, "mixture", self.name)
-        while True:
-            begun = mark.epoch * self.tokens + mark.tokens
-            count = 64 + int(1.1 * max(0, tokens - begun) * self.sequences / self.tokens)
-            places = np.arange(mark.sequences, min(mark.sequences + count, self.sequences), dtype=np.int64)
-            pieces = self.cut.pieces(self.first + shuffled(places, self.sequences, own, mark.epoch))
-            ends = begun + np.cumsum(pieces.lengths)
-            middle = 2 * ends - pieces.lengths
-            taken = int(np.searchsorted(middle, 2 * tokens))
-            parts.append(pieces[:taken])
-            middles.append(middle[:taken])
-            if taken:
-                done = int(ends[taken - 1]) - mark.epoch * self.tokens
-                mark = Mark(mark.epoch, mark.sequences + taken, done)
-            if mark.sequences == self.sequences:
-                mark = Mark(mark.epoch + 1)
-            elif taken < len(places):
-                return Pieces.join(parts), np.concatenate(middles), mark
+    from neobert.data.lanes import Lane
 
 
 class MixedSource:
     """A planner's windows of a mixture. Window w holds the times from ``w * length`` on: its ends are a function of w,
     and the marks save walking there. There is one epoch, which ends where the first source does, or never."""
 
-    def __init__(self, lanes: tuple[Lane, ...], size: int, seed: int, *, stop: bool) -> None:
-        """``size``: sequences a window, on average."""
+    def __init__(self, lanes: tuple[Lane, ...], length: int, *, stop: bool, apart: bool = False) -> None:
+        """``length``: tokens a window, of all sources. ``apart``: each lane numbers its own documents from 0, and
+        holds their tokens; here document d of lane i is ``d * lanes + i``. Otherwise they have numbers for all."""
         self.lanes = lanes
-        self.end = min(lane.tokens / lane.share for lane in lanes) if stop else inf
-        sequences_a_token = sum(lane.share * lane.sequences / lane.tokens for lane in lanes)
-        self.length = max(1, round(size / sequences_a_token))
-        self._seed = seed
-        self._marks: tuple[Mark, ...] = ()
+        self.length = length
+        self.end = inf
+        """Time at which the first source has been read through, as far as that is known."""
+        self._stop = stop
+        self._apart = apart
+        self._marks: tuple[Mark, ...] = (Mark(),) * len(lanes)
+
+    @property
+    def first_out(self) -> str | None:
+        """The source that has been read through when the data ends."""
+        ends = [self._end_of(lane, mark) for lane, mark in zip(self.lanes, self._marks, strict=True)]
+        return self.lanes[int(np.argmin(ends))].name if self._stop and min(ends) < inf else None
 
     def begin(self, cursor: Cursor) -> None:
         """Goes where the cursor's marks say; at the start there are none."""
-        self._marks = tuple(Mark(*mark) for mark in cursor.marks) or (Mark(),) * len(self.lanes)
+        self._go(cursor)
+        if self._apart:
+            carry = Pieces.from_tuples(cursor.carry)
+            for number, lane in enumerate(self.lanes):
+                lane.begin(self._own(carry[carry.document % len(self.lanes) == number]))
 
     def over(self, epoch: int) -> bool:
         """There is no second epoch."""
@@ -98,40 +63,91 @@ class MixedSource:
 
     def window(self, epoch: int, window: int) -> Pieces:
         """The sequences of these times, in their order. The one before was asked for, or the marks are there."""
-        parts, times, marks = [], [], []
-        for lane, mark in zip(self.lanes, self._marks, strict=True):
-            pieces, middles, after = lane.until(mark, self._tokens(lane, window + 1), self._seed)
-            parts.append(pieces)
-            times.append((middles - 2 * self._tokens(lane, window)) / lane.share)
-            marks.append(after)
-        self._marks = tuple(marks)
-        return Pieces.join(parts)[np.argsort(np.concatenate(times), kind="stable")]
+        found = self._until(window + 1)
+        known = self.end
+        self._find_end([after for _, _, after in found])
+        if self.end < known:
+            found = self._until(window + 1)
+        times = [
+            (middles - 2 * (mark.zero + self._tokens(lane, mark, window))) / lane.share
+            for lane, mark, (_, middles, _) in zip(self.lanes, self._marks, found, strict=True)
+        ]
+        self._marks = tuple(after for _, _, after in found)
+        return Pieces.join([pieces for pieces, _, _ in found])[np.argsort(np.concatenate(times), kind="stable")]
 
-    def marks(self) -> tuple[tuple[int, int, int], ...]:
+    def marks(self) -> tuple[tuple[int, ...], ...]:
         """Of every source, in order."""
-        return tuple((mark.epoch, mark.sequences, mark.tokens) for mark in self._marks)
+        return tuple(mark.to_tuple() for mark in self._marks)
 
     def stands_at(self, cursor: Cursor, longest: int) -> bool:
         """Whether the marks are those of the cursor's window: to within half a sequence where its times begin."""
         if not cursor.marks:
             return cursor.epoch == cursor.window == 0
-        if len(cursor.marks) != len(self.lanes) or cursor.epoch > 1 or (cursor.epoch == 1 and self.end == inf):
+        if len(cursor.marks) != len(self.lanes) or cursor.epoch > 1 or any(len(mark) != 5 for mark in cursor.marks):
+            return False
+        self._go(cursor)
+        if cursor.epoch == 1 and self.end == inf:
             return False
         window = cursor.window if cursor.epoch == 0 else ceil(self.end / self.length)
-        for lane, (epoch, sequences, tokens) in zip(self.lanes, cursor.marks, strict=True):
-            off = epoch * lane.tokens + tokens - self._tokens(lane, window)
-            if not (sequences < lane.sequences and tokens < lane.tokens and abs(off) <= longest):
+        for lane, mark in zip(self.lanes, self._marks, strict=True):
+            off = mark.tokens - mark.zero - self._tokens(lane, mark, window)
+            if not (lane.stands_at(mark) and abs(off) <= longest):
                 return False
         return True
 
-    def ids(self, pieces: Pieces) -> None:
-        """The documents hold them."""
+    def ids(self, pieces: Pieces) -> tuple[NDArray[Any], ...] | None:
+        """The tokens of these sequences, where documents of all sources do not hold them."""
+        if not self._apart:
+            return None
+        found: dict[int, NDArray[np.integer[Any]]] = {}
+        for number, lane in enumerate(self.lanes):
+            places = np.flatnonzero(pieces.document % len(self.lanes) == number)
+            found |= dict(zip(places.tolist(), lane.ids(self._own(pieces[places])), strict=True))
+        return tuple(found[place] for place in range(len(pieces)))
+
+    def counts(self) -> Counter[str]:
+        """Rows of streams that are left out or cut, of the windows that the current plan has come through."""
+        counts: Counter[str] = Counter()
+        for lane, mark in zip(self.lanes, self._marks, strict=True):
+            counts.update(lane.counts(mark))
+        return counts
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing more is read."""
+        for lane in self.lanes:
+            lane.close()
 
-    def _tokens(self, lane: Lane, window: int) -> int:
-        """How many a lane gives before a window begins."""
+    def _go(self, cursor: Cursor) -> None:
+        self._marks = tuple(Mark(*mark) for mark in cursor.marks) or (Mark(),) * len(self.lanes)
+        self.end = inf
+        self._find_end(list(self._marks))
+
+    def _until(self, window: int) -> list[tuple[Pieces, NDArray[np.int64], Mark]]:
+        """What each lane gives before a window begins."""
+        found = []
+        for number, (lane, mark) in enumerate(zip(self.lanes, self._marks, strict=True)):
+            tokens = mark.zero + self._tokens(lane, mark, window)
+            pieces, middles, after = lane.until(mark, tokens, once=self._stop)
+            if self._apart:
+                pieces = Pieces(pieces.document * len(self.lanes) + number, pieces.start, pieces.stop)
+            found.append((pieces, middles, after))
+        return found
+
+    def _own(self, pieces: Pieces) -> Pieces:
+        """The same sequences of one lane, in its own numbers."""
+        return Pieces(pieces.document // len(self.lanes), pieces.start, pieces.stop)
+
+    def _find_end(self, marks: list[Mark]) -> None:
+        if self._stop:
+            self.end = min(self._end_of(lane, mark) for lane, mark in zip(self.lanes, marks, strict=True))
+
+    def _end_of(self, lane: Lane, mark: Mark) -> float:
+        total = lane.tokens if lane.tokens is not None else mark.tokens if mark.epoch else None
+        return inf if total is None else (total - mark.zero) / lane.share
+
+    def _tokens(self, lane: Lane, mark: Mark, window: int) -> int:
+        """How many a lane gives under the shares that hold now before a window begins."""
         if window * self.length >= self.end:
-            return min(lane.tokens, round(lane.share * self.end))
+            most = lane.tokens - mark.zero if lane.tokens is not None else inf
+            return int(min(most, round(lane.share * self.end)))
         return int(lane.share * (window * self.length))

@@ -69,7 +69,7 @@ def pack_in_order(lengths: _Int64s, budget: int) -> Packing:
     return Packing(batch_of.astype(np.int64), len(starts))
 
 
-def _deal(lengths: _Int64s, budget: int, first: int, batch_of: _Int64s, batches: int) -> list[int]:
+def _deal(lengths: _Int64s, budget: int, first: int, batch_of: _Int64s, batches: int) -> _Int64s:
     """Deals sequences in order into all but each batch's last stretch; returns the gaps, in tokens."""
     carried = int(lengths[:first].sum())
     batch_of[:first] = 0
@@ -83,28 +83,33 @@ def _deal(lengths: _Int64s, budget: int, first: int, batch_of: _Int64s, batches:
     batch_of[first:][dealt] = dealt_to[dealt]
     used = np.bincount(dealt_to[dealt], weights=fresh[dealt], minlength=batches).astype(np.int64)
     used[0] += carried
-    gaps: list[int] = (budget - used).tolist()
-    return gaps
+    return budget - used
 
 
-def _fit(lengths: _Int64s, gaps: list[int], budget: int, batch_of: _Int64s) -> int:
+def _fit(lengths: _Int64s, gaps: _Int64s, budget: int, batch_of: _Int64s) -> int:
     """Fills the gaps, then further batches while a whole budget is left; returns the number of batches."""
     pool = np.flatnonzero(batch_of == LEFT)
     pool = pool[np.argsort(lengths[pool], kind="stable")]
     values, counts = np.unique(lengths[pool], return_counts=True)
     histogram = _Histogram(values, counts)
-    start = 0
-    while start < len(gaps):
-        stop = start + 1
-        while stop < len(gaps) and gaps[stop] == gaps[start]:
-            stop += 1
-        while start < stop:
-            start += histogram.take(gaps[start], start, stop - start)
+    ranked = np.argsort(-gaps, kind="stable")  # equal ones are filled at once
+    first = 0
+    for gap, repeats in zip(*(found.tolist() for found in _runs(gaps[ranked])), strict=True):
+        stop = first + repeats
+        while first < stop:
+            first += histogram.take(gap, first, stop - first)
     batches = len(gaps)
     while histogram.tokens >= budget:
         batches += histogram.take(budget, batches, max(1, histogram.tokens // budget))
-    histogram.hand_out(pool, values, counts, batch_of)
+    ranked = np.append(ranked, np.arange(len(gaps), batches))
+    histogram.hand_out(pool, values, counts, ranked, batch_of)
     return batches
+
+
+def _runs(values: _Int64s) -> tuple[_Int64s, _Int64s]:
+    """Each value of a run of equal ones, and how long the run is."""
+    begins = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    return values[begins], np.diff(np.append(begins, len(values)))
 
 
 class _Histogram:
@@ -120,26 +125,42 @@ class _Histogram:
     def take(self, gap: int, batch: int, limit: int) -> int:
         """Fills a gap with the longest that fits, again and again, and as many of the ``limit`` batches
         from ``batch`` on as the counts allow alike. Returns how many batches that was."""
-        picks: list[tuple[int, int]] = []
+        begin, room = len(self.taken), gap
         values, counts, high = self.values, self.counts, len(self.values)
-        while (index := bisect_right(values, gap, 0, high) - 1) >= 0:
-            uses = gap // values[index]
-            if uses > counts[index]:  # not min(): this loop is what planning costs
-                uses = counts[index]
-            picks.append((index, uses))
-            gap -= uses * values[index]
-            high = index
-        repeats = limit if limit == 1 else min([limit, *(counts[index] // uses for index, uses in picks)])
-        for index, uses in picks:  # from the longest down: removing one moves none that follows
-            self.taken.append((self.values[index], batch, repeats, uses))
-            self.tokens -= self.values[index] * uses * repeats
-            self.counts[index] -= uses * repeats
-            if not self.counts[index]:
-                del self.values[index], self.counts[index]
+        while high and values[0] <= gap:  # this loop is what planning costs
+            high = bisect_right(values, gap, 0, high) - 1
+            value, count = values[high], counts[high]
+            uses = gap // value
+            if uses >= count:  # a shorter one is next: removing this moves none that follows
+                uses = count
+                del values[high], counts[high]
+            else:
+                counts[high] = count - uses
+            self.taken.append((value, batch, 1, uses))
+            gap -= uses * value
+        repeats = 1 if limit == 1 else 1 + self._alike(begin, limit - 1)
+        self.tokens -= (room - gap) * repeats
         return repeats
 
-    def hand_out(self, pool: _Int64s, values: _Int64s, counts: _Int64s, batch_of: _Int64s) -> None:
-        """Gives each place taken an actual sequence of its length, the earliest of the order first."""
+    def _alike(self, begin: int, limit: int) -> int:
+        """Repeats what was taken from ``begin`` on, in at most ``limit`` batches; returns in how many."""
+        picks = self.taken[begin:]
+        places = [bisect_right(self.values, value) - 1 for value, _, _, _ in picks]
+        repeats = limit
+        for (value, _, _, uses), place in zip(picks, places, strict=True):
+            there = place >= 0 and self.values[place] == value
+            repeats = min(repeats, self.counts[place] // uses if there else 0)
+        if repeats:
+            for number, ((value, batch, _, uses), place) in enumerate(zip(picks, places, strict=True), begin):
+                self.taken[number] = (value, batch, 1 + repeats, uses)
+                self.counts[place] -= repeats * uses
+                if not self.counts[place]:
+                    del self.values[place], self.counts[place]
+        return repeats
+
+    def hand_out(self, pool: _Int64s, values: _Int64s, counts: _Int64s, ranked: _Int64s, batch_of: _Int64s) -> None:
+        """Gives each place taken an actual sequence of its length, the earliest of the order first; ``ranked`` is
+        the batch behind each number that `take` was told."""
         if not self.taken:
             return
         taken = np.asarray(self.taken, dtype=np.int64)
@@ -153,4 +174,4 @@ class _Histogram:
         first_slot = np.searchsorted(group, np.arange(len(values)))
         first_piece = np.cumsum(counts) - counts
         piece = first_piece[group] + slot - first_slot[group]
-        batch_of[pool[piece]] = batch[entry] + within // uses[entry]
+        batch_of[pool[piece]] = ranked[batch[entry] + within // uses[entry]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from neobert.data.provenance import TOKENIZATION, recorded, refuse_other_tokenizer
 from neobert.data.sequences import SpecialTokens
+from neobert.data.texts import files_of
 from neobert.errors import UserError
 
 _ROWS_A_BLOCK = 10_000
@@ -25,27 +27,32 @@ class ArrowDocuments:
     special: SpecialTokens = field(factory=SpecialTokens)
     """Those that every row already carries: not counted in lengths."""
     fingerprint: str = field(default="")
-    lengths: NDArray[np.int32] = field(init=False, repr=False)
-    _chunks: tuple[tuple[NDArray[Any], _Int64s], ...] = field(init=False, repr=False)
-    """Of each chunk of the table: all ids end to end, and where each row begins and ends."""
+    _chunks: tuple[tuple[NDArray[Any], NDArray[np.integer[Any]]], ...] = field(init=False, repr=False)
+    """Of each chunk of the table, mapped where it is on disk: all ids end to end, and where rows begin and end."""
     _first_rows: _Int64s = field(init=False, repr=False)
     _indices: _Int64s | None = field(init=False, repr=False)
     """Row of the table for each document, where the dataset is a selection."""
 
     def __attrs_post_init__(self) -> None:
-        chunks = tuple(_flat(chunk) for chunk in self.rows.data.column("input_ids").chunks)
-        stored = np.concatenate([np.diff(bounds) for _, bounds in chunks] or [np.empty(0, dtype=np.int64)])
+        chunks = tuple(_mapped(chunk) for chunk in self.rows.data.column("input_ids").chunks)
         selection = self.rows._indices
-        indices = None if selection is None else selection.column(0).to_numpy().astype(np.int64)
-        if indices is not None:
-            stored = stored[indices]
+        indices = None if selection is None else selection.column(0).to_numpy().view(np.int64)  # of uint64
         object.__setattr__(self, "_chunks", chunks)
         object.__setattr__(self, "_first_rows", np.cumsum([0, *(len(bounds) - 1 for _, bounds in chunks)]))
         object.__setattr__(self, "_indices", indices)
-        object.__setattr__(self, "lengths", np.maximum(stored - self.special.count, 0).astype(np.int32))
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """See `Documents`. Made when it is asked for: workers do without."""
+        stored = [np.diff(bounds).astype(np.int32) for _, bounds in self._chunks]
+        lengths = np.concatenate(stored or [np.empty(0, dtype=np.int32)])
+        if self._indices is not None:
+            lengths = lengths[self._indices]
+        found: NDArray[np.int32] = np.maximum(lengths - np.int32(self.special.count), 0)
+        return found
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ArrowDocuments, (self.rows, self.special, self.fingerprint)
@@ -71,14 +78,16 @@ def pretokenized(rows: Any, tokenizer: Any, *, label: str, max_seq_length: int |
     if record is not None:
         refuse_other_tokenizer(record, tokenizer, label)
     special = SpecialTokens.of(tokenizer) if record is None else record.around
-    vocabulary = max(tokenizer.get_vocab().values()) + 1
+    vocabulary, place = max(tokenizer.get_vocab().values()) + 1, files_of(rows)
     lengths_digest, ids_digest = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
     carrying: list[NDArray[np.bool_]] = []
     lengths: list[_Int64s] = []
     for first in range(0, len(rows), _ROWS_A_BLOCK):
         block = rows.with_format("arrow")[first : min(first + _ROWS_A_BLOCK, len(rows))]
-        values, bounds = _flat(block.column("input_ids").combine_chunks())
-        check_vocabulary(values, bounds, vocabulary, first, label)
+        lists = block.column("input_ids").combine_chunks()
+        _refuse_gaps(lists, first, label, place)
+        values, bounds = _flat(lists)
+        check_vocabulary(values, bounds, vocabulary, first, label, place)
         carrying.append(carries(values, bounds, special))
         lengths.append(np.diff(bounds))
         lengths_digest.update(lengths[-1].tobytes())
@@ -112,6 +121,26 @@ def _refuse_long(lengths: _Int64s, max_seq_length: int | None, label: str) -> No
     raise UserError(msg)
 
 
+def _refuse_gaps(lists: Any, first: int, label: str, place: str) -> None:
+    """Raises UserError where something that is no id stands in a row."""
+    import pyarrow.compute as pc
+
+    if lists.flatten().null_count:
+        row = first + int(pc.list_parent_indices(lists).filter(lists.flatten().is_null())[0].as_py())
+        msg = f"row {row} of {label} has an empty value among its ids{place}"
+        raise UserError(msg)
+
+
+def _mapped(lists: Any) -> tuple[NDArray[Any], NDArray[np.integer[Any]]]:
+    """As `_flat`, of an array without a copy: views into the file, however large it is."""
+    import pyarrow as pa
+
+    plain = pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)
+    if not plain or lists.null_count or lists.values.null_count:
+        return _flat(lists)
+    return lists.values.to_numpy(zero_copy_only=True), lists.offsets.to_numpy(zero_copy_only=True)
+
+
 def _flat(lists: Any) -> tuple[NDArray[Any], _Int64s]:
     """All values of an Arrow list array end to end, and the bounds of its rows (rows + 1,). Null is empty."""
     import pyarrow as pa
@@ -120,21 +149,22 @@ def _flat(lists: Any) -> tuple[NDArray[Any], _Int64s]:
     if isinstance(lists, pa.ChunkedArray):
         lists = pa.concat_arrays(lists.chunks)
     values = lists.flatten()
-    if values.null_count:
-        msg = "column input_ids has empty values among its ids"
-        raise UserError(msg)
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     return values.to_numpy(zero_copy_only=False), np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
 
-def check_vocabulary(values: NDArray[Any], bounds: _Int64s, vocabulary: int, first: int, label: str) -> None:
-    """Raises UserError where an id of these rows, numbered from ``first``, is not the tokenizer's."""
+def check_vocabulary(
+    values: NDArray[Any], bounds: _Int64s, vocabulary: int, first: int, label: str, place: str = ""
+) -> None:
+    """Raises UserError where an id of these rows, numbered from ``first``, is not the tokenizer's; ``place`` is a line
+    that says where they are.
+    """
     if not values.size or (values.min() >= 0 and values.max() < vocabulary):
         return
     at = int(np.flatnonzero((values < 0) | (values >= vocabulary))[0])
     row = first + int(np.searchsorted(bounds, at, side="right")) - 1
     msg = (
-        f"row {row} of {label} has the id {values[at]}, but the tokenizer's ids are 0 to {vocabulary - 1}\n"
+        f"row {row} of {label} has the id {values[at]}, but the tokenizer's ids are 0 to {vocabulary - 1}{place}\n"
         "another tokenizer made this data: name that one, or tokenize again"
     )
     raise UserError(msg)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from neobert.wording import counted
+
 
 @frozen(kw_only=True)
 class SourceReport:
@@ -20,14 +22,18 @@ class SourceReport:
     too_short: int
     """Documents that its filter leaves out."""
     too_long: int
+    streaming: bool = False
+    """Counted are its first window's."""
 
     def line(self) -> str:
         """The same for people."""
         out = ((self.too_short, "under min_length"), (self.too_long, "over max_length"))
         left_out = ", ".join(f"{count:,} {what}" for count, what in out if count)
+        scope = "in its first window " if self.streaming else ""
         return (
-            f"source {self.name}: {self.share:.2%} of the tokens trained on; {self.documents:,} documents, "
-            f"{self.tokens:,} tokens, {self.sequences:,} sequences" + (f"; left out: {left_out}" if left_out else "")
+            f"source {self.name}: {self.share:.2%} of the tokens trained on; {scope}"
+            + sizes(self.documents, self.tokens, self.sequences)
+            + (f"; left out: {left_out}" if left_out else "")
         )
 
 
@@ -64,16 +70,23 @@ class DataReport:
     def lines(self) -> tuple[str, ...]:
         """The report for people, one fact a line; what did not happen is left out."""
         scope = " in the first window of the stream" if self.streaming else ""
-        lines = [f"{self.documents:,} documents, {self.tokens:,} tokens, {self.sequences:,} sequences{scope}"]
+        if self.streaming and self.sources:
+            scope = ", of a stream those in its first window"
         notes = (
-            (self.empty, "empty documents left out"),
-            (self.one_token, "documents of one token"),
-            (self.split, "documents longer than max_seq_length, split"),
-            (self.truncated, "documents longer than max_seq_length, truncated"),
-            (self.dropped, "documents longer than max_seq_length, dropped"),
-            (self.left_out, "tokens left out so"),
+            (self.empty, "empty document", "left out"),
+            (self.one_token, "document", "of one token"),
+            (self.split, "document", "longer than max_seq_length, split"),
+            (self.truncated, "document", "longer than max_seq_length, truncated"),
+            (self.dropped, "document", "longer than max_seq_length, dropped"),
+            (self.left_out, "token", "left out so"),
         )
-        lines += [f"{count:,} {text}" for count, text in notes if count]
+        lines = [sizes(self.documents, self.tokens, self.sequences) + scope]
+        lines += [f"{counted(count, noun)} {what}" for count, noun, what in notes if count]
         lines += [source.line() for source in self.sources]
         lines.append(f"{self.fill:.2%} of a micro-batch's tokens have content")
         return tuple(lines)
+
+
+def sizes(documents: int, tokens: int, sequences: int) -> str:
+    """How much there is, for people."""
+    return f"{counted(documents, 'document')}, {counted(tokens, 'token')}, {counted(sequences, 'sequence')}"

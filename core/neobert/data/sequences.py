@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neobert.errors import UserError
 
 _Int64s = NDArray[np.int64]
+_STRIDE = 8
 _PROBES = ("a", "the", "0", ".", "e")
 
 
@@ -109,6 +110,15 @@ class Cut:
             return None
         return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(pieces, dtype=np.int64)))
 
+    _near: _Int64s | None = field(init=False, repr=False)
+    """The document of every `_STRIDE`-th sequence: where to look for those between."""
+
+    @_near.default
+    def _find_near(self) -> _Int64s | None:
+        if self.first is None:
+            return None
+        return np.searchsorted(self.first, np.arange(0, self.first[-1] + _STRIDE, _STRIDE), side="right") - 1
+
     def __len__(self) -> int:
         """How many sequences there are."""
         return len(self.lengths) if self.first is None else int(self.first[-1])
@@ -124,10 +134,23 @@ class Cut:
 
     def pieces(self, numbers: _Int64s) -> Pieces:
         """The sequences with these numbers."""
-        document = numbers if self.first is None else np.searchsorted(self.first, numbers, side="right") - 1
+        document = self._documents(numbers)
         length = self.lengths[document].astype(np.int64)
         start = np.zeros_like(numbers) if self.first is None else (numbers - self.first[document]) * self.body
         return Pieces(document, start, np.minimum(start + self.body, length))
+
+    def _documents(self, numbers: _Int64s) -> _Int64s:
+        """The document of each sequence, found by halving between two that are known: in a large corpus, several
+        times as quick as a search through all."""
+        if self.first is None or self._near is None:
+            return numbers
+        place = numbers // _STRIDE
+        low, high = self._near[place], self._near[place + 1] + 1
+        for _ in range(int((high - low).max(initial=1) - 1).bit_length()):
+            middle = (low + high) // 2
+            before = self.first[middle] <= numbers
+            low, high = np.where(before, middle, low), np.where(before, high, middle)
+        return low
 
     def tokens_of(self, lengths: NDArray[np.integer[Any]]) -> int:
         """How many tokens of documents of these lengths are in sequences."""

@@ -26,6 +26,7 @@ from neobert.data.token_rows import RowWriter, row_writer
 from neobert.data.tokenization import encoded, id_type, plain_backend, process_count
 from neobert.errors import UserError
 from neobert.files import faults, new_directory, write_json
+from neobert.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ def write_shard(
     """Writes the parts of a shard that are not there yet; ``rows`` are the shard's own. Returns its counts."""
     folder = shard_folder(output, shard, job.shards)
     backend, counts = plain_backend(tokenizer), Counts()
-    with _held(folder):
+    with held(folder, f"another process is writing {folder}: wait for it, or give each its own --shard I/N"):
         for stale in folder.glob(".part-*"):  # what a killed process left behind
             shutil.rmtree(stale)
         parts = max(1, -(-len(rows) // job.rows_per_part))
@@ -129,7 +130,8 @@ def write_shard(
                 where = f"{label} from row {first} on" if first else label
                 _write_part(place, job, some, backend, num_proc, where)
             counts.add(json.loads((place / PART).read_text(encoding="utf-8"))["counts"])
-            say(f"part {number + 1} of {parts}: {counts.documents:,} documents, {counts.tokens:,} tokens so far")
+            done = f"{counted(counts.documents, 'document')}, {counted(counts.tokens, 'token')}"
+            say(f"part {number + 1} of {parts}: {done} so far")
         write_json(folder / SHARD, {"job": job.as_json(), "shard": shard, "parts": parts, "counts": asdict(counts)})
     return counts
 
@@ -198,15 +200,14 @@ def _is_there(place: Path, job: Job, say: Callable[[str], None]) -> bool:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """One process a shard: two would remove what the other is writing."""
+def held(folder: Path, refusal: str) -> Iterator[None]:
+    """One process a folder: two would remove what the other is writing. Raises UserError where another holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            msg = f"another process is writing {folder}: wait for it, or give each its own --shard I/N"
-            raise UserError(msg) from error
+            raise UserError(refusal) from error
         yield
 
 

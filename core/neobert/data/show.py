@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from attrs import frozen
 
+from neobert.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -44,7 +46,7 @@ def show(batch: Batch, tokenizer: Any) -> Shown:
     sequences: list[tuple[Span, ...]] = []
     for number, (length, end) in enumerate(zip(batch.layout.lengths, ends.tolist(), strict=True)):
         if number >= batch.num_sequences:
-            sequences.append((Span(f"({batch.padding:,} tokens of padding)", "padding"),))
+            sequences.append((Span(f"({counted(batch.padding, 'token')} of padding)", "padding"),))
         else:
             here = slice(end - length, end)
             sequences.append(tuple(_spans(ids[here], labels[here], tokenizer)))
@@ -86,8 +88,8 @@ def _sizes(batch: Batch) -> str:
     lengths = sorted(batch.layout.lengths[: batch.num_sequences])
     middle = lengths[len(lengths) // 2]
     return (
-        f"{batch.num_sequences:,} sequences of {lengths[0]:,} to {lengths[-1]:,} tokens (median {middle:,}), "
-        f"{content:,} tokens in all, {batch.padding:,} of padding, fill {content / total:.2%}"
+        f"{counted(batch.num_sequences, 'sequence')} of {lengths[0]:,} to {lengths[-1]:,} tokens (median {middle:,}), "
+        f"{counted(content, 'token')} in all, {batch.padding:,} of padding, fill {content / total:.2%}"
     )
 
 
@@ -100,7 +102,7 @@ def _fields(batch: Batch, labels: Any, tokenizer: Any) -> Iterator[str]:
         kept = int((ids == labels[asked]).sum())
         count = len(ids)
         yield (
-            f"{count:,} tokens asked for ({count / batch.num_tokens:.2%}): {masked / count:.1%} masked, "
+            f"{counted(count, 'token')} asked for ({count / batch.num_tokens:.2%}): {masked / count:.1%} masked, "
             f"{(count - masked - kept) / count:.1%} replaced, {kept / count:.1%} kept"
         )
     for name, value in batch.fields.items():

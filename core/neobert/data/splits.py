@@ -53,25 +53,46 @@ def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int) -> Spl
         if _name_of(eval_name) == _name_of(keys.train_split) and "[" not in keys.train_split:
             note += "; these rows are also trained on, because dataset.train_split takes all of that split"
     elif keys.eval_samples is not None:
+        if keys.shard_streams_by == "file":
+            msg = (
+                f"dataset.eval_samples = {keys.eval_samples} reserves the first rows of the stream, and with "
+                'dataset.shard_streams_by = "file" no rank reads all of it: name an eval split or eval_path, or '
+                'shard_streams_by = "row"'
+            )
+            raise UserError(msg)
         train, held_out = _reserve(train, keys.eval_samples)
         note = f"evaluation: the first {keys.eval_samples} rows of {keys.train_split}, not trained on"
     elif keys.validation_split is not None:
         train, held_out = _share(train, keys.validation_split, seed)
         note = f"evaluation: {len(held_out)} seeded rows of {keys.train_split}, not trained on"
     else:
-        held_out, note = (
-            None,
-            "evaluation: none (no eval split; set dataset.eval_samples or dataset.validation_split)",
-        )
+        held_out, note = None, _no_evaluation(built)
     notes.append(note)
     label = f"split {keys.train_split!r}"
     reserved = held_out is not None and eval_name is None
-    train = prepare_columns(train, keys.text_column, label=label + " (without the evaluation rows)" * reserved)
+    train = prepare_columns(
+        train,
+        keys.text_column,
+        label=label + " (without the evaluation rows)" * reserved,
+        on_damaged_row=keys.on_damaged_row,
+    )
     if held_out is not None:
         _refuse_empty(held_out, eval_name or "evaluation")
-        held_out = prepare_columns(held_out, keys.text_column, label=f"split {eval_name or keys.train_split!r}")
+        held_out = prepare_columns(
+            held_out,
+            keys.text_column,
+            label=f"split {eval_name or keys.train_split!r}",
+            on_damaged_row=keys.on_damaged_row,
+        )
         _refuse_unlike(train, held_out)
     return Splits(train, held_out, tuple(notes))
+
+
+def _no_evaluation(built: Mapping[str, Any]) -> str:
+    ways = "dataset.eval_samples or dataset.validation_split"
+    if len(built) == 1:
+        return f"evaluation: none (no eval split; set {ways})"
+    return f"evaluation: none (no eval split among {', '.join(built)}; set dataset.eval_split, {ways})"
 
 
 def is_stream(rows: Any) -> bool:

@@ -8,13 +8,15 @@ stream again up to its window: exact, and as slow as the source is at skipping r
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
-from typing import TYPE_CHECKING, Any
+from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from attrs import frozen
 
+from neobert.damage import DAMAGE_COLUMN, DamageLog
 from neobert.data.order import permute
 from neobert.data.pretokenized import agreed, carries, check_vocabulary
 from neobert.data.sequences import Cut, Pieces, SpecialTokens
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 
     from neobert.data.cursor import Cursor
 
-_Int64s = "NDArray[np.int64]"
+    _Int64s = NDArray[np.int64]
+    _Row = tuple[Any, str | None]
+    """A text or its ids, and what is wrong with a row that cannot be read."""
 
 
 @frozen(eq=False)
@@ -45,6 +49,11 @@ class Window:
     lengths: NDArray[np.int32]
     more: bool
     """Whether the stream has rows after these."""
+    damaged: int = 0
+    """How many of them cannot be read: they have no token."""
+    too_short: int = 0
+    """How many a mixture's filter leaves out: their length is 0 too."""
+    too_long: int = 0
 
     def row(self, number: int) -> NDArray[np.int64]:
         """The tokens of a row, by its number in the stream."""
@@ -53,14 +62,26 @@ class Window:
 
 
 class TokenStream:
-    """A ``datasets.IterableDataset`` of ``text`` or ``input_ids``, in windows of rows. Raises UserError when empty."""
+    """A ``datasets.IterableDataset`` of ``text`` or ``input_ids``, in windows of rows. Raises UserError when empty.
 
-    def __init__(self, rows: Any, tokenizer: Any, window: int, *, label: str = "train") -> None:
+    Rows that `DAMAGE_COLUMN` marks are skipped and counted, or end the run, as ``on_damaged_row`` says.
+    """
+
+    def __init__(
+        self,
+        rows: Any,
+        tokenizer: Any,
+        window: int,
+        *,
+        label: str = "train",
+        on_damaged_row: Literal["skip", "stop"] = "skip",
+    ) -> None:
         from tokenizers import Tokenizer
 
         self.label = label
         self.window = window
         self._rows = rows
+        self._damage = DamageLog(f"the stream {label}", on_damaged_row)
         self._serialised = plain_backend(tokenizer)
         self._backend = Tokenizer.from_str(self._serialised)
         self._vocabulary = max(tokenizer.get_vocab().values()) + 1
@@ -78,42 +99,67 @@ class TokenStream:
         digest.update(self.first.ids.tobytes())
         return digest.hexdigest()
 
-    def batches(self, first: int) -> Iterator[list[Any]]:
-        """The rows from ``first`` on, in batches."""
-        rows = first
+    def rows(self, first: int) -> Iterator[_Row]:
+        """(text or ids, what is wrong with it) of the rows from ``first`` on. Raises UserError that names the row."""
+        number = first
         try:
             for batch in self._rows.skip(first).iter(batch_size=ROWS_A_BLOCK):
-                (column,) = batch.values()
-                yield list(column)
-                rows += len(column)
+                damage = batch.pop(DAMAGE_COLUMN, None)
+                (values,) = batch.values()
+                for value, fault in zip(values, damage or repeat(None), strict=False):
+                    yield value, None if value is not None else fault
+                number += len(values)
+        except Exception:  # whatever it is, it is raised again, at the very row: a batch loses those before it
+            yield from self._one_by_one(number)
+
+    def _one_by_one(self, number: int) -> Iterator[_Row]:
+        """As `rows`, and several times as slow."""
+        try:
+            for row in self._rows.skip(number):
+                damage = row.pop(DAMAGE_COLUMN, None)
+                (value,) = row.values()
+                yield value, None if value is not None else damage
+                number += 1
         except Exception as error:
-            if isinstance(error, UserError):  # the dataset says itself what is wrong, and where
-                raise
-            msg = f"the stream {self.label} failed after row {rows}: {type(error).__name__}: {error}"
+            said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            msg = f"the stream {self.label} failed at row {number}: {said}"
             raise UserError(msg) from error
 
-    def tokenize(self, first: int, rows: list[Any], more: bool) -> Window:
+    def tokenize(self, first: int, rows: list[_Row], more: bool) -> Window:
         """These rows, of which the first has number ``first``, as token ids."""
-        if rows and not (rows[0] is None or isinstance(rows[0], str)):
-            return self._tokenized(first, rows, more)
+        damaged = {first + place: damage for place, (_, damage) in enumerate(rows) if damage is not None}
+        self._damage.settle(damaged, len(rows))
+        values = [value for value, _ in rows]
+        if any(isinstance(value, list) for value in values):
+            ids, ends, lengths = self._tokenized(first, values)
+        else:
+            ids, ends, lengths = self._encoded(values)
+        return Window(first, ids, ends, lengths.astype(np.int32), more, len(damaged))
+
+    def _encoded(self, texts: list[Any]) -> tuple[_Int64s, _Int64s, _Int64s]:
         parts = [
-            encode_texts(self._backend, rows[start : start + ROWS_A_BLOCK])
-            for start in range(0, len(rows), ROWS_A_BLOCK)
+            encode_texts(self._backend, texts[start : start + ROWS_A_BLOCK])
+            for start in range(0, len(texts), ROWS_A_BLOCK)
         ]
         ids = np.concatenate([part for part, _ in parts] or [np.empty(0, dtype=np.int64)])
         lengths = np.concatenate([part for _, part in parts] or [np.empty(0, dtype=np.int64)])
-        return Window(first, ids, np.cumsum(lengths), lengths.astype(np.int32), more)
+        return ids, np.cumsum(lengths), lengths
 
-    def _tokenized(self, first: int, rows: list[Any], more: bool) -> Window:
+    def _tokenized(self, first: int, rows: list[Any]) -> tuple[_Int64s, _Int64s, _Int64s]:
         rows = [row or [] for row in rows]
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        ids = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=int(lengths.sum()))
+        try:
+            ids = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=int(lengths.sum()))
+        except TypeError as error:
+            row = next(first + place for place, row in enumerate(rows) if None in row)
+            msg = f"row {row} of the stream {self.label} has an empty value among its ids"
+            raise UserError(msg) from error
         bounds = np.concatenate(([0], np.cumsum(lengths)))
         check_vocabulary(ids, bounds, self._vocabulary, first, self.label)
         carrying = carries(ids, bounds, self._special)
         around = agreed(carrying, lengths, self._special, f"{self.label} from row {first} on")
         bare = np.maximum(lengths - around.count, 0)
-        return Window(first, ids, bounds[1:] - np.minimum(len(around.suffix), lengths), bare.astype(np.int32), more)
+        return ids, bounds[1:] - np.minimum(len(around.suffix), lengths), bare
 
 
 class StreamReader:
@@ -121,21 +167,33 @@ class StreamReader:
 
     def __init__(self, stream: TokenStream) -> None:
         self._stream = stream
-        self._batches: Iterator[list[Any]] = iter(())
+        self._rows: Iterator[_Row] = iter(())
         self._position = -1
-        self._waiting: list[Any] = []
+        self._waiting: list[_Row] = []
+        self._failure: UserError | None = None
 
     def read(self, number: int) -> Window:
-        """Window ``number``, and whether more follow."""
+        """Window ``number``, and whether more follow. Raises UserError where one of its rows makes the stream fail."""
         size = self._stream.window
         first = number * size
         if first != self._position:
-            self._batches, self._position, self._waiting = self._stream.batches(first), first, []
-        while len(self._waiting) <= size and (batch := next(self._batches, None)) is not None:
-            self._waiting += batch
+            self._rows, self._position, self._waiting = self._stream.rows(first), first, []
+            self._failure = None
+        failure = self._fill(size + 1)
+        if failure is not None and len(self._waiting) < size:
+            self._position = -1
+            raise failure
         taken, self._waiting = self._waiting[:size], self._waiting[size:]
         self._position += len(taken)
-        return self._stream.tokenize(first, taken, bool(self._waiting))
+        return self._stream.tokenize(first, taken, bool(self._waiting) or failure is not None)
+
+    def _fill(self, wanted: int) -> UserError | None:
+        """Reads until so many rows wait. A failure is the window's that has its row: those before it are whole."""
+        try:
+            self._waiting.extend(islice(self._rows, max(0, wanted - len(self._waiting))))
+        except UserError as error:
+            self._failure = error
+        return self._failure
 
 
 class StreamSource:
@@ -152,6 +210,7 @@ class StreamSource:
         self._kept: dict[int, NDArray[np.int64]] = {}
         """Rows that sequences of the current plan are from."""
         self._last: tuple[int, Window] | None = None
+        self._counts: Counter[str] = Counter()
 
     def begin(self, cursor: Cursor) -> None:
         """Keeps only the rows of what is carried on; those of a resumed run are read again."""
@@ -162,6 +221,7 @@ class StreamSource:
             first, last = window.first, window.first + len(window.lengths)
             kept |= {row: window.row(row).copy() for row in rows if first <= row < last}
         self._kept = kept
+        self._counts = Counter()
 
     def over(self, epoch: int) -> bool:
         """It is read again from its start."""
@@ -183,6 +243,7 @@ class StreamSource:
         rows = range(found.first, found.first + len(found.lengths))
         self._kept |= {row: found.row(row) for row in rows}
         cut = Cut(found.lengths, self._body, self._overflow)
+        self._counts.update(rows_left_out(found, cut))
         order = permute(np.arange(len(cut)), len(cut), derive_seed(self._seed, "stream", epoch, window))
         pieces = cut.pieces(order)
         return Pieces(pieces.document + found.first, pieces.start, pieces.stop)
@@ -190,6 +251,10 @@ class StreamSource:
     def marks(self) -> tuple[()]:
         """Nothing: a window is read again by its number."""
         return ()
+
+    def counts(self) -> Counter[str]:
+        """Rows of the current plan's windows that were left out or cut, by what became of them."""
+        return self._counts
 
     def ids(self, pieces: Pieces) -> tuple[NDArray[np.int64], ...]:
         """The tokens of sequences of the current plan."""
@@ -212,3 +277,12 @@ class StreamSource:
     def _read_ahead(self, number: int) -> None:
         if self._ahead is None:
             self._ahead = (number, self._pool.submit(self._reader.read, number))
+
+
+def rows_left_out(window: Window, cut: Cut) -> dict[str, int]:
+    """How many rows of a window are not trained on, or not whole, by what became of them."""
+    filtered = window.too_short + window.too_long
+    empty = int((window.lengths == 0).sum()) - window.damaged - filtered
+    over = {"split": "split_documents", "truncate": "truncated_documents", "drop": "dropped_documents"}[cut.overflow]
+    found = {"damaged_rows": window.damaged, "empty_rows": empty, "filtered_rows": filtered, over: cut.over}
+    return {name: count for name, count in found.items() if count}

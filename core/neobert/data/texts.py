@@ -73,7 +73,7 @@ def _texts(column: Any, first: int, rows: Any, label: str) -> list[str | None]:
             try:
                 column[place].as_py()
             except UnicodeDecodeError as error:
-                msg = f"row {first + place} of {label} is not UTF-8: {_fault(error)}{_files_of(rows)}"
+                msg = f"row {first + place} of {label} is not UTF-8: {_fault(error)}{files_of(rows)}"
                 raise UserError(msg) from error
         raise
     return texts
@@ -83,9 +83,12 @@ def _fault(error: UnicodeDecodeError) -> str:
     return f"byte {error.object[error.start]:#04x} at {error.start} of its text"
 
 
-def _files_of(rows: Any) -> str:
+def files_of(rows: Any) -> str:
+    """A line that says where the rows of a ``datasets.Dataset`` are; nothing where they are in memory."""
     files = [file["filename"] for file in rows.cache_files]
-    return f"\nit is in {files[0]}" + (f" or one of {len(files) - 1} files more" if files[1:] else "") if files else ""
+    return (
+        f"\nit is in {files[0]}" + (f" or in another of its {len(files)} files" if files[1:] else "") if files else ""
+    )
 
 
 def _bytes_of(array: Any) -> memoryview:

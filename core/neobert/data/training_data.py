@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, deque
 from contextlib import closing, contextmanager
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
@@ -15,6 +15,7 @@ from neobert.data.cursor import Cursor
 from neobert.data.loader import load
 from neobert.data.plan import Planner, Shape
 from neobert.data.report import DataReport
+from neobert.data.sharing import Share, own_place, placed
 from neobert.errors import UserError
 from neobert.seeding import derive_seed
 
@@ -47,11 +48,14 @@ class StepBatches:
     """Of the cursor at the step's start."""
     micro_batches: tuple[MicroBatch, ...]
     cursor: Cursor
-    """After the step, over all ranks: for the checkpoint."""
+    """After the step, over all ranks: for the checkpoint. Where a stream is shared out by file, of this rank alone:
+    `sharing.join_places` makes one of all ranks'."""
     source_tokens: Mapping[str, int] = field(factory=dict)
     """Of a mixture: how many tokens of each source all ranks train on."""
     last: bool = False
     """The data ends after this step."""
+    left_out: Mapping[str, int] = field(factory=dict)
+    """Of a stream: rows of the windows that begin in this step that are damaged, empty or cut."""
 
 
 @frozen(kw_only=True)
@@ -77,6 +81,7 @@ class _Step:
     seeds: tuple[int, ...]
     cursor: Cursor
     source_tokens: Mapping[str, int]
+    left_out: Mapping[str, int]
     last: bool = False
 
 
@@ -91,6 +96,8 @@ class TrainingData:
     collator_keys: CollatorKeys
     options: StepOptions
     pad_token_id: int = 0
+    share: Share | None = None
+    """The files of a stream that are this rank's; None where all ranks read all rows."""
     shape: Shape = field(init=False)
     _running: list[Generator[StepBatches]] = field(init=False, factory=list)
 
@@ -108,7 +115,9 @@ class TrainingData:
     @property
     def fingerprint(self) -> str:
         """The identity of what is trained on: tokens and special tokens, in the dataset's order."""
-        text = f"{self.corpus.fingerprint} {self.special.prefix} {self.special.suffix}"
+        # Each rank's share has other tokens: they are compared with what the cursor says of them.
+        content = self.corpus.fingerprint if self.share is None else f"{self.share.files} files"
+        text = f"{content} {self.special.prefix} {self.special.suffix}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def start(self) -> Cursor:
@@ -120,31 +129,36 @@ class TrainingData:
 
         The same cursor and step give the same batches, bit for bit, however many workers make them.
         """
+        content = self.corpus.fingerprint if self.share else ""
+        cursor = own_place(cursor, self.share, content)
         if not self.corpus.fits(cursor):
             msg = f"the data position {cursor} does not fit this data: it belongs to other data or options"
             raise UserError(msg)
-        steps = self._steps(cursor, first_step)
+        steps = self._steps(cursor, first_step, content)
         self._running.append(steps)
         return steps
 
-    def _steps(self, cursor: Cursor, step: int) -> Generator[StepBatches]:
+    def _steps(self, cursor: Cursor, step: int, content: str) -> Generator[StepBatches]:
         planned: deque[_Step] = deque()
-        with self._planner() as planner:
-            requests = self._requests(planner, cursor, step, planned)
-            batches = load(self._maker(), requests, self.dataset_keys, pin_memory=self.options.pin_memory)
+        with self.planner() as planner:
+            batches = self._batches(self._planned(planner, cursor, step), planned)
             while made := tuple(islice(batches, self.options.gradient_accumulation_steps)):
                 plan = planned.popleft()
                 micro_batches = tuple(map(MicroBatch, made, plan.seeds))
-                yield StepBatches(step, plan.epoch, micro_batches, plan.cursor, plan.source_tokens, plan.last)
+                after = placed(plan.cursor, self.share, content)
+                yield StepBatches(step, plan.epoch, micro_batches, after, plan.source_tokens, plan.last, plan.left_out)
                 if plan.last:
                     return
                 step += 1
-        msg = f"the data ends before step {step + 1} is full, as its mixture says: nothing is left to train on"
+        msg = (
+            f"the data ends before step {step + 1} is full, as its mixture says: nothing is left to train on\n"
+            'when_exhausted = "repeat" goes on from there, with trainer.allow_changes = ["dataset"]'
+        )
         raise UserError(msg)
 
     def pieces(self, cursor: Cursor) -> Iterator[tuple[Pieces, Cursor]]:
         """The plan alone: every micro-batch of all ranks from the cursor on, with the cursor after it."""
-        with self._planner() as planner:
+        with self.planner() as planner:
             yield from planner.micro_batches(cursor)
 
     @property
@@ -182,7 +196,8 @@ class TrainingData:
             self._running.pop().close()
 
     @contextmanager
-    def _planner(self) -> Iterator[Planner]:
+    def planner(self) -> Iterator[Planner]:
+        """Plans over this data, for as long as its source is open."""
         with closing(self.corpus.source(self.options.seed)) as source:
             yield Planner(source, self.shape, self.options.seed)
 
@@ -190,7 +205,7 @@ class TrainingData:
         shape = self.shape
         if not shape.packed:
             return 1.0
-        with self._planner() as planner:
+        with self.planner() as planner:
             plan = planner.plan(Cursor())
         tokens = int(plan.pieces.lengths.sum()) + len(plan.pieces) * shape.special
         return tokens / (len(plan) * shape.budget)
@@ -201,8 +216,15 @@ class TrainingData:
             self.corpus.documents, self.special, self.collator, pad_to=pad_to, pad_token_id=self.pad_token_id
         )
 
-    def _requests(self, planner: Planner, cursor: Cursor, first_step: int, planned: deque[_Step]) -> Iterator[Request]:
-        for step in self._planned(planner, cursor, first_step):
+    def _batches(self, steps: Iterator[_Step], planned: deque[_Step]) -> Iterator[Batch]:
+        """Of these steps, each put into ``planned`` when its first batch is asked for."""
+        lasting = self.dataset_keys.persistent_workers is not False
+        for _, together in groupby(steps, key=lambda step: None if lasting else step.epoch):
+            requests = self._requests(together, planned)
+            yield from load(self._maker(), requests, self.dataset_keys, pin_memory=self.options.pin_memory)
+
+    def _requests(self, steps: Iterator[_Step], planned: deque[_Step]) -> Iterator[Request]:
+        for step in steps:
             planned.append(step)
             yield from step.requests
 
@@ -225,16 +247,18 @@ class TrainingData:
         in_step = options.gradient_accumulation_steps * options.world_size
         wanted = range(options.rank, in_step, options.world_size)
         while True:
-            epoch, requests, tokens = cursor.epoch, [], Counter[str]()
-            for g in range(in_step):
+            epoch, requests, tokens, left_out = cursor.epoch, [], Counter[str](), Counter[str]()
+            for g in range(in_step) if self.share is None else wanted:
                 found = next(stream, None)
                 if found is None:
                     return  # what is left fills no step
+                if cursor.position == 0:  # the first of a plan, whose windows are read now and never again
+                    left_out.update(planner.source.counts())
                 pieces, cursor = found
                 tokens.update(self.corpus.source_tokens(pieces))
                 if g in wanted:
                     seed = derive_seed(options.seed, "batch", epoch, step, g)
                     requests.append(Request(pieces, seed, planner.source.ids(pieces)))
             seeds = tuple(derive_seed(options.seed, "forward", epoch, step, g) for g in wanted)
-            yield _Step(epoch, tuple(requests), seeds, cursor, tokens)
+            yield _Step(epoch, tuple(requests), seeds, cursor, tokens, left_out)
             step += 1

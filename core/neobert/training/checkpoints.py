@@ -40,6 +40,8 @@ class Progress:
     world_size: int
     source_tokens: Mapping[str, int] = field(factory=dict)
     """Of a mixture: tokens of each source trained on."""
+    left_out: Mapping[str, int] = field(factory=dict)
+    """Of a stream: rows that were damaged, empty or cut."""
 
 
 def save_checkpoint(

@@ -24,7 +24,7 @@ def finish(
     recipe: Recipe, parts: Parts, position: Position, directory: Path, console: Console, notes: Sequence[str]
 ) -> None:
     """Compares with a unigram model, guesses a few held-out words, and prints where everything lies."""
-    unigram = None
+    unigram, left_out = None, sorted(position.left_out.items())
     if parts.evaluation_data is not None:
         counts = parts.training_data.token_counts(parts.context.vocab_size)
         unigram = unigram_cross_entropy(counts, parts.evaluation_data)
@@ -35,6 +35,7 @@ def finish(
             "evaluations": position.evaluations,
             "unigram_cross_entropy": unigram,
             **({"mixture": position.source_tokens} if position.source_tokens else {}),
+            **({"left_out": position.left_out} if position.left_out else {}),
         },
     )
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
@@ -44,7 +45,11 @@ def finish(
         evaluations=position.evaluations,
         unigram=unigram,
         phrases=masked_phrases(parts, recipe.trainer.seed),
-        notes=[*mixture_lines(parts.training_data.corpus.sources, position.source_tokens), *notes],
+        notes=[
+            *mixture_lines(parts.training_data.corpus.sources, position.source_tokens),
+            *(f"{count:,} {name.replace('_', ' ')} in the stream as far as it was read" for name, count in left_out),
+            *notes,
+        ],
         places={
             "model": export,
             "checkpoint": directory / CHECKPOINTS / str(position.step),
@@ -54,6 +59,6 @@ def finish(
         next_commands=(
             f'python -c "from transformers import pipeline; '
             f"print(pipeline('fill-mask', '{export}')('returns the {parts.tokenizer.mask_token} of the list.'))\"",
-            command(recipe, longer),
+            *(() if position.ended else (command(recipe, longer),)),
         ),
     )

@@ -33,6 +33,8 @@ class Position:
     skipped_steps: int = 0
     source_tokens: Counter[str] = field(factory=Counter)
     """Of a mixture: tokens of each source trained on, over all ranks."""
+    left_out: Counter[str] = field(factory=Counter)
+    """Of a stream: rows so far that were damaged, empty or cut, each pass over them counted."""
     ended: bool = False
     """The data had an end, and it was reached."""
 
@@ -51,6 +53,7 @@ def train(parts: Parts, position: Position, trainer: TrainerOptions, recorder: R
         position.cursor = data.cursor
         position.tokens_seen += sum(micro.batch.num_tokens for micro in data.micro_batches)
         position.source_tokens.update(data.source_tokens)
+        position.left_out.update(data.left_out)
         position.ended = data.last
         done = position.step >= trainer.max_steps or data.last or stop.number != 0
         recorder.after_step(parts, data, norm, position, done)

@@ -21,6 +21,7 @@ from neobert.files import new_directory, write_json, write_text
 from neobert.recipe.tokenized import tokenized_tables
 from neobert.training.data_parts import build_rows
 from neobert.training.devices import Placement
+from neobert.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +71,8 @@ def preprocess(recipe: Recipe, output: Path) -> Preprocessed:
         for name, found in rows.items()
     }
     notes = tuple(
-        f"{name}: {len(one):,} documents, {int(one.lengths.sum()):,} tokens" for name, one in documents.items()
+        f"{name}: {counted(len(one), 'document')}, {counted(int(one.lengths.sum()), 'token')}"
+        for name, one in documents.items()
     )
     if mixture is not None:
         note = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from torch import Tensor
 
-from neobert.data import StepBatches
+from neobert.data import Cursor, StepBatches
 from neobert.data.report import SourceReport
 from neobert.errors import UserError
 from neobert.interfaces import Tracker
@@ -65,6 +65,11 @@ class Recorder:
             msg = f"{error}\n{saved}; once that is mended, go on with --trainer.resume_from_checkpoint latest"
             raise UserError(msg) from error
 
+    @property
+    def wait_share(self) -> float:
+        """The share of this process's time, evaluating and saving left out, that the loop waited for data."""
+        return self._clock.waited / max(self._clock.seconds, 1e-9)
+
     def after_step(self, parts: Parts, data: StepBatches, norm: Tensor | None, position: Position, done: bool) -> None:
         """Logs, evaluates and saves what is due; at the last step, everything.
 
@@ -94,7 +99,8 @@ class Recorder:
         metrics = {f"train/{name}": value for name, value in means.items()}
         metrics["train/learning_rate"] = float(parts.optimizer.param_groups[0]["lr"])
         metrics["train/epoch"] = float(data.epoch)
-        metrics |= mixture_metrics(parts.training_data.corpus.sources, position.source_tokens)
+        metrics |= mixture_metrics(parts.training_data.corpus.sources, position.source_tokens, position.cursor)
+        metrics |= {f"train/{name}": float(count) for name, count in position.left_out.items()}
         metrics["train/tokens_seen"] = float(position.tokens_seen)
         metrics["train/tokens_per_second"] = tokens / max(seconds, 1e-9)
         metrics["train/data_wait_share"] = waited / max(seconds, 1e-9)
@@ -123,16 +129,20 @@ class Recorder:
             tracker.log(metrics, step)
 
 
-def mixture_metrics(sources: Sequence[SourceReport], tokens: Mapping[str, int]) -> dict[str, float]:
-    """Of a mixture: each source's tokens trained on so far, how many passes over it that is, and as ``train/epoch``
-    the passes over all of them together."""
+def mixture_metrics(sources: Sequence[SourceReport], tokens: Mapping[str, int], cursor: Cursor) -> dict[str, float]:
+    """Of a mixture: each source's tokens trained on so far, how many passes over it that is (of a stream, those that
+    are finished), and as ``train/epoch`` the passes over all of them together (with a stream, the least of all)."""
     if not sources:
         return {}
-    metrics = {"train/epoch": sum(tokens.values()) / sum(source.tokens for source in sources)}
-    for source in sources:
+    metrics, passes = {}, []
+    marks = cursor.marks or ((0,),) * len(sources)
+    for source, (finished, *_) in zip(sources, marks, strict=True):
         done = tokens.get(source.name, 0)
+        passes.append(float(finished) if source.streaming else done / source.tokens)
         metrics[f"train/mix/{source.name}"] = float(done)
-        metrics[f"train/mix_epoch/{source.name}"] = done / source.tokens
+        metrics[f"train/mix_epoch/{source.name}"] = passes[-1]
+    together = sum(tokens.values()) / max(1, sum(source.tokens for source in sources))
+    metrics["train/epoch"] = min(passes) if any(source.streaming for source in sources) else together
     return metrics
 
 

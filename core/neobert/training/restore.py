@@ -11,14 +11,28 @@ import torch
 from attrs import evolve
 
 from neobert.data import Cursor
+from neobert.data.build import mixture_of
+from neobert.data.remix import remixed
 from neobert.errors import UserError
-from neobert.recipe import Recipe
+from neobert.recipe import Recipe, compare
 from neobert.training.assemble import Parts
 from neobert.training.display import Display
 from neobert.training.loop import Position
 from neobert.training.meter import Meter
 from neobert.training.resume import Resumption, check_same_data, compare_schedules
 from neobert.training.state import fill_template
+
+PLANNED_BY = (
+    "trainer.per_device_train_batch_size",
+    "trainer.enforce_full_packed_batches",
+    "trainer.seed",
+    "dataset.max_seq_length",
+    "datacollator.pack_sequences",
+    "datacollator.packing_window",
+    "datacollator.overflow",
+    "datacollator.group_by_length",
+)
+"""Keys that decide what a window's plan is."""
 
 
 def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Display) -> Position:
@@ -38,13 +52,33 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
     meter.restore(progress.meter)
     return Position(
         step=progress.step,
-        cursor=Cursor.from_json(progress.cursor),
+        cursor=_cursor(recipe, parts, resumption, display),
         tokens_seen=progress.tokens_seen,
         meter=meter,
         evaluations={name: dict(means) for name, means in progress.evaluations.items()},
         skipped_steps=progress.skipped_steps,
         source_tokens=Counter(progress.source_tokens),
+        left_out=Counter(progress.left_out),
     )
+
+
+def _cursor(recipe: Recipe, parts: Parts, resumption: Resumption, display: Display) -> Cursor:
+    """The checkpoint's place in the data; where a mixture is changed from there on, the same place in the new one."""
+    cursor, data = Cursor.from_json(resumption.progress.cursor), parts.training_data
+    before = mixture_of(resumption.recipe.dataset)
+    if before is None or before == mixture_of(recipe.dataset):
+        return cursor
+    changed = [change.key for change in compare(resumption.recipe, recipe) if change.key in PLANNED_BY]
+    if changed:
+        msg = (
+            f"the mixture and {', '.join(changed)} cannot change at once: the window that the run stands in was "
+            "planned with the old value\nchange one, train to the next checkpoint, then change the other"
+        )
+        raise UserError(msg)
+    display.note(
+        "the mixture is another from here on: each source goes on from its place; what was planned comes first"
+    )
+    return remixed(data, before, cursor)
 
 
 def _load(parts: Parts, checkpoint: Path, template: Mapping[str, Any]) -> Mapping[str, Any]:

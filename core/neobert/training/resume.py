@@ -31,6 +31,7 @@ FREE = (
     "dataset.persistent_workers",
     "dataset.prefetch_factor",
     "dataset.num_proc",
+    "dataset.on_damaged_row",
     "model.attn_backend",
     "model.weights",
     "scheduler",

@@ -12,6 +12,7 @@ from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts, assemble, build_trackers
 from neobert.training.command import command_to_go_on
+from neobert.training.data_end import DATA_ENDED, ended_early, will_end_early
 from neobert.training.data_parts import vocabulary_length
 from neobert.training.devices import Placement, place, refuse_unfit_device
 from neobert.training.display import Display, make_display, notes_of_parts
@@ -29,7 +30,7 @@ from neobert.training.signals import StopSignal
 
 
 def run(recipe: Recipe, console: Console | None = None) -> int:
-    """Runs a recipe. Returns 0 at ``max_steps`` or at the data's end, 143 or 130 when a signal ended it sooner."""
+    """Runs a recipe. Returns 0 at ``max_steps``; where it ended sooner, 3 at the data's end, 143 or 130 at a signal."""
     refuse_unfit_device(recipe)
     display = make_display(console or Console(highlight=False))
     placement = place(recipe.trainer)
@@ -100,6 +101,8 @@ def _train(
     recorder = Recorder(trainer=trainer, trackers=trackers, display=display, save=saver.save)
     for line in parts.training_data.report.lines():
         display.note(line)
+    for line in will_end_early(parts.training_data, position.cursor, position.step, trainer.max_steps):
+        display.note(line)
     with StopSignal() as stop:
         try:
             display.start(trainer.max_steps, position.step)
@@ -107,13 +110,15 @@ def _train(
             train(parts, position, trainer, recorder, stop)
         finally:
             display.stop()
-        if position.ended and position.step < trainer.max_steps:
-            display.note(f"a source has run out: the run ends at step {position.step}, as its mixture says")
-        elif position.step < trainer.max_steps:
+        if position.step < trainer.max_steps and not position.ended:
             display.note(
                 f"stopped by a signal at step {position.step} of {trainer.max_steps}; it is saved. To go on:\n"
                 f"  {command_to_go_on(recipe)}"
             )
             return stop.exit_status
-    finish(recipe, parts, position, directory, display.console, saver.notes)
-    return 0
+    notes = [f"waited for data {recorder.wait_share:.1%} of the time", *saver.notes]
+    finish(recipe, parts, position, directory, display.console, notes)
+    if position.step == trainer.max_steps:
+        return 0
+    display.note(ended_early(parts.training_data, position.cursor, position.step, trainer.max_steps))
+    return DATA_ENDED

@@ -77,6 +77,7 @@ class Saver:
             evaluations=position.evaluations,
             skipped_steps=position.skipped_steps,
             source_tokens=position.source_tokens,
+            left_out=position.left_out,
             optimizer_layout=layout_of(state),
             data_fingerprint=self.parts.training_data.fingerprint,
             tokenizer_fingerprint=self.parts.tokenizer_fingerprint,

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from neobert.data.report import SourceReport
 from neobert.training.phrases import Phrase
+from neobert.wording import counted
 
 
 def losses_table(evaluations: Mapping[str, Mapping[str, float]], unigram: float | None) -> Table | None:
@@ -34,12 +35,15 @@ def losses_table(evaluations: Mapping[str, Mapping[str, float]], unigram: float 
 def mixture_lines(sources: Sequence[SourceReport], tokens: Mapping[str, int]) -> list[str]:
     """What each source of a mixture gave, a line each."""
     total = max(1, sum(tokens.values()))
-    return [
-        f"source {source.name}: {tokens.get(source.name, 0):,} tokens trained on, "
-        f"{tokens.get(source.name, 0) / total:.2%} of all (meant: {source.share:.2%}), "
-        f"{tokens.get(source.name, 0) / source.tokens:.2f} passes"
-        for source in sources
-    ]
+    lines = []
+    for source in sources:
+        done = tokens.get(source.name, 0)
+        passes = "" if source.streaming else f", {done / source.tokens:.2f} passes"
+        lines.append(
+            f"source {source.name}: {counted(done, 'token')} trained on, {done / total:.2%} of all "
+            f"(meant: {source.share:.2%}){passes}"
+        )
+    return lines
 
 
 def show_summary(

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import bz2
-import csv
 import errno
-import gzip
-import io
-import json
-import lzma
-import zlib
 from pathlib import Path
-from typing import IO, Any
+
+from neobert_plugins.datasets.rows import rows_of
 
 
 def diagnosis(reader: str, files: list[str], error: Exception) -> str:
@@ -43,51 +37,10 @@ def disk_full(error: BaseException) -> str | None:
 def _fault_in(file: str, reader: str) -> str | None:
     if reader == "parquet":
         return _parquet_fault(file)
-    json_lines = reader == "json" and ".json" not in Path(file).suffixes
-    try:
-        with _open(file) as lines:
-            for row, line in enumerate(lines, start=1):
-                if fault := _line_fault(line, json_lines):
-                    return f"row {row} {fault}"
-        if reader == "csv" and (fault := _csv_fault(file)):
-            return fault
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        return f"cannot be read to its end: {error}"
+    for row in rows_of(file, reader) or rows_of(file, "text") or ():
+        if row.fault:
+            return f"{row.where} {row.fault}"
     return "the file is empty" if Path(file).stat().st_size == 0 else None
-
-
-def _open(file: str) -> IO[bytes]:
-    suffix = Path(file).suffix
-    if suffix == ".zst":
-        return io.BytesIO()  # no reader of it comes with Python
-    opener: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(suffix, open)
-    opened: IO[bytes] = opener(file, "rb")
-    return opened
-
-
-def _line_fault(line: bytes, json_lines: bool) -> str | None:
-    try:
-        text = line.decode("utf-8")
-        if json_lines and text.strip():
-            json.loads(text)
-    except UnicodeDecodeError as error:
-        return f"is not UTF-8: byte {line[error.start]:#04x} at {error.start}"
-    except json.JSONDecodeError as error:
-        return f"is not JSON: {error.msg} at column {error.colno}"
-    return None
-
-
-def _csv_fault(file: str) -> str | None:
-    """A quote that is opened and never closed: the file ends in the middle of that row."""
-    row, line = 1, 1
-    with _open(file) as raw:
-        reader = csv.reader(io.TextIOWrapper(raw, encoding="utf-8", newline=""), strict=True)
-        try:
-            for _ in reader:
-                row, line = row + 1, reader.line_num + 1
-        except csv.Error as error:
-            return f"row {row}, which begins in line {line}, is not CSV: {error}"
-    return None
 
 
 def _parquet_fault(file: str) -> str | None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neobert.errors import UserError
-from neobert_plugins.datasets.diagnosis import diagnosis
+from neobert_plugins.datasets.diagnosis import diagnosis, disk_full
 from neobert_plugins.datasets.quiet import bars_on_terminals_only, errors_only_raised
-from neobert_plugins.datasets.streamed import stream
+from neobert_plugins.datasets.streamed import repaired, stream
 
 if TYPE_CHECKING:
     from neobert_plugins.datasets.options import Files
@@ -47,14 +47,19 @@ def load(files: dict[str, list[str]], options: Files) -> dict[str, Any]:
     settings: dict[str, Any] = {"sample_by": options.text_unit} if reader == "text" else {}
     if reader == "csv" and all(".tsv" in Path(file).suffixes for file in everything):
         settings["sep"] = "\t"
+    expected = (OSError, ValueError, datasets.exceptions.DatasetsError)
     try:
         with bars_on_terminals_only(), errors_only_raised():
             if options.streaming:
                 return stream(reader, files, settings)
-            loaded = datasets.load_dataset(reader, data_files=files, **settings)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            try:
+                return dict(datasets.load_dataset(reader, data_files=files, **settings))
+            except (*expected, StopIteration) as error:  # the last is what it says of an empty file
+                if disk_full(error):
+                    raise
+                return repaired(reader, files, settings)
+    except expected as error:
         raise UserError(diagnosis(reader, everything, error)) from error
-    return dict(loaded)
 
 
 def find(pattern: str, said: str) -> list[str]:

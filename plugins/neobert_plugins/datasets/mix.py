@@ -1,4 +1,4 @@
-"""Several datasets as one: source after source, with a column that says whose each row is."""
+"""Several datasets as one: source after source, with a column that says whose each row is; streams by turns."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neobert.data.mixed_rows import mixed_stream
 from neobert.data.splits import is_stream, select_splits
 from neobert.errors import UserError
 from neobert.mixture import SOURCE_COLUMN
 from neobert.served import DatasetKeys
-from neobert_plugins.datasets.mix_options import Selection
+from neobert_plugins.datasets.mix_options import UNKNOWN_SIZE, Selection
 
 if TYPE_CHECKING:
     from neobert.context import BuildContext
@@ -36,24 +37,24 @@ def _splits(options: Mix, name: str, context: BuildContext) -> Splits:
         eval_split=selection.eval_split,
         eval_samples=selection.eval_samples,
         validation_split=selection.validation_split,
+        on_damaged_row=selection.on_damaged_row,
     )
     try:
-        built = options.sources[name].build(context)
-        if any(is_stream(rows) for rows in built.values()):
-            raise UserError("it is a stream: a mixture takes only data that is all there")
-        splits = select_splits(built, keys, context.seed)
-        if SOURCE_COLUMN in splits.train.column_names:
+        splits = select_splits(options.sources[name].build(context), keys, context.seed)
+        if SOURCE_COLUMN in splits.train.features:
             raise UserError("it is a mixture itself: name its sources in this one")
     except UserError as error:
         lines = str(error).replace("dataset.", f"dataset.select.{name}.")
         raise UserError(f"source {name!r}: {lines}") from error
+    if is_stream(splits.train) and not options.weights:
+        raise UserError(f"source {name!r}: {UNKNOWN_SIZE}")
     return splits
 
 
 def _joined(rows: dict[str, Any], names: list[str]) -> Any:
     import datasets
 
-    columns = {name: found.column_names[0] for name, found in rows.items()}
+    columns = {name: next(iter(found.features)) for name, found in rows.items()}
     if len(set(columns.values())) > 1:
         kinds = ", ".join(f"{name} has {column}" for name, column in columns.items())
         raise UserError(f"the sources of a mixture all have text, or all have input_ids; here {kinds}")
@@ -62,6 +63,8 @@ def _joined(rows: dict[str, Any], names: list[str]) -> Any:
     if any(feature != features[0] for feature in features):
         wanted = datasets.Value("string") if column == "text" else datasets.List(datasets.Value("int64"))
         rows = {name: found.cast_column(column, wanted) for name, found in rows.items()}
+    if any(map(is_stream, rows.values())):
+        return mixed_stream(rows)
     numbered = [
         found.add_column(SOURCE_COLUMN, np.full(len(found), names.index(name), dtype=np.int32))
         for name, found in rows.items()

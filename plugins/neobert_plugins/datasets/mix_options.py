@@ -13,6 +13,10 @@ from neobert import Mixture, MixtureSource, Part, UserError, part
 if TYPE_CHECKING:
     from neobert.context import BuildContext
 
+UNKNOWN_SIZE = (
+    "how large a stream is, only reading it tells, so a mixture with one needs dataset.weights: one for each source"
+)
+
 
 @frozen(kw_only=True)
 class Selection:
@@ -43,6 +47,10 @@ class Selection:
         validator=optional(and_(gt(0.0), lt(1.0))),
         metadata={"help": "share of its training rows to reserve for evaluation where it has no eval split"},
     )
+    on_damaged_row: Literal["skip", "stop"] = field(
+        default="skip",
+        metadata={"help": "a row that cannot be read: skip names and counts it, and stops where half of them are such"},
+    )
 
 
 @frozen(kw_only=True)
@@ -62,10 +70,7 @@ class Mix:
     )
     select: dict[str, Selection] = field(
         factory=dict,
-        metadata={
-            "help": "name -> what is taken of it: `min_length`, `max_length`, `text_column`, `train_split`, "
-            "`eval_split`, `eval_samples`, `validation_split`"
-        },
+        metadata={"help": "name -> what is taken of it"},
     )
     when_exhausted: Literal["repeat", "stop"] = field(
         default="repeat",
@@ -92,17 +97,23 @@ class Mix:
     def check(self, recipe: Any) -> list[str]:
         """Names that no source has; keys of the whole table that are each source's own here."""
         problems = self._problems()
-        keys = {"text_column": None, "eval_samples": None, "eval_split": None, "train_split": "train"}
+        keys: dict[str, str | None] = dict.fromkeys(("text_column", "eval_samples", "eval_split"))
+        keys |= {"train_split": "train", "on_damaged_row": "skip"}
         served = recipe.dataset.served
         if recipe.dataset.options is self:
             for key, default in keys.items():
                 if getattr(served, key) != default:
                     problems.append(f"{key}: a mixture has it for each source: dataset.select.NAME.{key}")
+            if served.shard_streams_by != "row":
+                problems.append(
+                    "shard_streams_by: a mixture's shares hold for all ranks together, so each reads all of its "
+                    'streams: "row" is all that a mixture takes'
+                )
         for name, source in self.sources.items():
             if callable(getattr(source.options, "mixture", None)):
                 problems.append(f"sources.{name}.name: a mixture is no source of another: name its sources here")
-            if getattr(source.options, "streaming", False) is True:
-                problems.append(f"sources.{name}.streaming: a mixture takes no streams, only data that is all there")
+            if getattr(source.options, "streaming", False) is True and not self.weights:
+                problems.append(f"sources.{name}.streaming: {UNKNOWN_SIZE}")
         return problems
 
     def _problems(self) -> list[str]:
@@ -129,4 +140,5 @@ class Mix:
             weight=self.weights.get(name),
             min_length=selection.min_length,
             max_length=selection.max_length,
+            on_damaged_row=selection.on_damaged_row,
         )

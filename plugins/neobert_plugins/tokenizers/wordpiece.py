@@ -12,6 +12,7 @@ from string import punctuation
 from typing import TYPE_CHECKING, Any
 
 from neobert.cache import build_once, cache_directory
+from neobert.data.texts import text_batches
 from neobert.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,8 +53,13 @@ def _texts(rows: Any, options: TrainWordPiece) -> Iterator[str]:
     limit = options.training_documents
     if limit is None and not hasattr(rows, "__len__"):
         limit = _STREAM_DOCUMENTS
-    texts = (text for batch in rows.iter(batch_size=1000) for text in batch["text"] if text)
-    return islice(texts, limit)
+    batches = text_batches(rows, "train") if hasattr(rows, "__len__") else _batches(rows)
+    return islice((text for _, texts in batches for text in texts if text), limit)
+
+
+def _batches(rows: Any) -> Iterator[tuple[int, list[str | None]]]:
+    for number, batch in enumerate(rows.iter(batch_size=1000)):
+        yield 1000 * number, batch["text"]
 
 
 def _fingerprint(texts: Iterator[str], options: TrainWordPiece) -> str:

@@ -38,6 +38,7 @@ def test_what_was_set_stays():
         ("cpu", {"num_workers": 9}, ("only 8 cores are here",)),
         ("cpu", {"prefetch_factor": 4}, ("without workers nothing comes of dataset.prefetch_factor;",)),
         ("cpu", {"num_workers": 2, "prefetch_factor": 4}, ()),
+        ("cpu", {"pin_memory": True}, ("pin_memory = true is left out",)),
     ],
 )
 def test_what_is_slow_or_idle_is_said(device, wanted, fragments):

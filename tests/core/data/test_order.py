@@ -56,6 +56,15 @@ def test_every_place_is_equally_likely(size):
     assert stats.chisquare(counts, axis=1).pvalue.min() > 1e-5
 
 
+@pytest.mark.parametrize("size", [4096, 5003, 20_011])
+def test_many_items_go_anywhere_and_apart_from_each_other(size):
+    """Over keys, the places of two items are independent and uniform: neighbours in a row, in a column, and far."""
+    for pair in ((0, 1), (0, 71), (17, size - 1)):
+        places = np.array([permute(np.array(pair), size, key) for key in range(4000)]) * 8 // size
+        together = np.bincount(places[:, 0] * 8 + places[:, 1], minlength=64)
+        assert stats.chisquare(together).pvalue > 1e-4
+
+
 def test_neighbours_are_spread():
     order = permute(np.arange(100_000), 100_000, 3)
     gaps = np.histogram(np.diff(order) % 100_000, bins=50)[0]
@@ -72,4 +81,5 @@ def test_epochs_and_seeds_differ(seed):
 
 def test_order_does_not_change_between_versions():
     """A changed order would make every checkpoint's cursor point elsewhere."""
-    assert shuffled(np.arange(10), 10, 42, 0).tolist() == [0, 2, 1, 5, 8, 7, 3, 6, 4, 9]
+    assert shuffled(np.arange(10), 10, 42, 0).tolist() == [3, 5, 7, 0, 9, 4, 1, 6, 2, 8]
+    assert shuffled(np.arange(5), 1_000_000, 42, 3).tolist() == [50216, 349155, 882256, 447248, 454846]

@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 import pytest
 
-from neobert.data.pretokenized import pretokenized
+from neobert.data.pretokenized import ArrowDocuments, pretokenized
 from neobert.errors import UserError
 
 ROWS = [[5, 6, 7], [], [8], [9, 10] * 20]
@@ -64,6 +64,26 @@ def test_special_tokens_around_every_row_are_left_out(tokenizer):
 def test_special_tokens_around_some_rows_are_refused(tokenizer):
     with pytest.raises(UserError, match=r"1 of 2 rows of train .* row 1 has not"):
         pretokenized(dataset([[2, 5, 3], [5, 6]]), tokenizer, label="train")
+
+
+def test_rows_that_are_no_ids_are_named_with_their_file(tokenizer, tmp_path):
+    ids = [[5, 6]] * 12_000 + [[7, None, 8], [None]]
+    datasets.Dataset.from_dict({"input_ids": ids}).save_to_disk(tmp_path / "ids")
+    rows = datasets.load_from_disk(tmp_path / "ids")
+    with pytest.raises(UserError, match=r"row 12000 of train has an empty value(.|\n)*it is in .*\.arrow"):
+        pretokenized(rows, tokenizer, label="train")
+
+
+def test_rows_on_disk_are_mapped_and_not_copied(tokenizer, tmp_path):
+    ids = [list(range(5, 5 + n % 7)) for n in range(5000)]
+    datasets.Dataset.from_dict({"input_ids": ids}).save_to_disk(tmp_path / "ids", num_shards=3)
+    rows = datasets.load_from_disk(tmp_path / "ids")
+    for chosen in (rows, rows.select(range(1700, 3500))):
+        documents = ArrowDocuments(chosen)
+        chunks = documents._chunks
+        assert not any(array.flags.owndata or array.flags.writeable for chunk in chunks for array in chunk)
+        lengths = documents.lengths.tolist()
+        assert [documents.ids(n, 0, length).tolist() for n, length in enumerate(lengths)] == chosen["input_ids"][:]
 
 
 @pytest.mark.parametrize("bad", [105, -1])

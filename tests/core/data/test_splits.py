@@ -155,3 +155,10 @@ def test_a_stream_that_does_not_say_its_columns():
     ]
     with pytest.raises(UserError, match="it has no row"):
         select({"train": datasets.IterableDataset.from_generator(lambda: iter(()))})
+
+
+def test_rows_of_a_stream_that_is_shared_out_by_file_are_not_reserved():
+    stream = rows(9).to_iterable_dataset()
+    with pytest.raises(UserError, match="no rank reads all of it"):
+        select({"train": stream}, eval_samples=2, shard_streams_by="file")
+    assert select({"train": stream, "eval": rows(3, 50)}, eval_samples=2, shard_streams_by="file").eval is not None

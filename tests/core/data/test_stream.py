@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 import pytest
 
+from neobert.damage import DAMAGE_COLUMN
 from neobert.data.cursor import Cursor
 from neobert.data.stream import TokenStream
 from neobert.errors import UserError
@@ -98,6 +99,12 @@ def test_token_ids_stream_too(make_data, make_rows, tokenizer):
     assert contents(first_steps(ids, 10)) == contents(first_steps(text, 10))
 
 
+def test_an_empty_value_among_ids_is_named(make_data):
+    rows = datasets.Dataset.from_dict({"input_ids": [[5, 6]] * 3 + [[7, None]]}).to_iterable_dataset()
+    with pytest.raises(UserError, match="row 3 of the stream train has an empty value among its ids"):
+        make_data([], rows=rows)
+
+
 def test_the_report_says_that_it_is_of_the_first_window(make_stream):
     report = make_stream().report
     assert report.streaming
@@ -110,17 +117,90 @@ def test_fingerprint_is_of_the_first_rows(make_stream):
     assert make_stream().fingerprint != make_stream(LENGTHS[1:]).fingerprint
 
 
-def test_a_stream_that_raises_names_the_row(make_data):
+@pytest.mark.parametrize("failing", [1200, 1201, 1299])
+def test_a_stream_that_raises_names_the_row_once_all_windows_before_it_are_trained_on(make_data, failing):
     def rows():
-        for row in range(1500):
-            yield {"text": "w1 w2"}
-            if row == 1200:
-                raise OSError("the cable was cut")
+        for row in range(failing):
+            yield {"text": f"w{row % 100} w2"}
+        raise OSError("the cable was cut")
 
     stream = datasets.IterableDataset.from_generator(rows)
     data = make_data([], rows=stream, packing_window=100)
-    with pytest.raises(UserError, match=r"failed after row 1000: OSError: the cable was cut"):
-        first_steps(data, 10_000)
+    steps = data.steps(data.start(), 0)
+    seen = []
+    with pytest.raises(UserError, match=rf"failed at row {failing}: OSError: the cable was cut"):
+        seen.extend(steps)
+    data.close()
+    trained = sum(step.micro_batches[0].batch.num_sequences for step in seen)
+    assert trained + len(seen[-1].cursor.carry) == 1200
+    assert seen[-1].cursor.window == 12
+
+
+DAMAGED = (0, 1, 19, 20, 39, 60, 61, 62, 89)
+"""At the edges of windows of 20 rows, and of the epoch."""
+
+
+@pytest.fixture
+def make_damaged(make_rows, make_data):
+    def make(damaged=DAMAGED, lengths=LENGTHS, **wanted):
+        rows = make_rows(lengths)
+        texts = [None if row in damaged else text for row, text in enumerate(rows["text"])]
+        faults = [f"a.jsonl: row {row + 1} is not JSON" if row in damaged else None for row in range(len(rows))]
+        rows = datasets.Dataset.from_dict({"text": texts, DAMAGE_COLUMN: faults})
+        return make_data(lengths, rows=rows.to_iterable_dataset(num_shards=3), **{"packing_window": 20} | wanted)
+
+    return make
+
+
+def test_damaged_rows_are_left_out_and_counted_and_a_resumed_run_is_the_unbroken_one(make_damaged):
+    unbroken = first_steps(make_damaged(), 80)
+    edges = [step.step for step, after in pairwise(unbroken) if step.epoch != after.epoch]
+    assert len(edges) >= 2
+    for stop in sorted({1, 5, *edges, *(edge + 1 for edge in edges), 43}):
+        cursor = Cursor.from_json(unbroken[stop - 1].cursor.to_json())
+        resumed = first_steps(make_damaged(), 15, cursor, stop)
+        assert contents(resumed) == contents(unbroken[stop : stop + 15])
+        assert [step.left_out for step in resumed] == [step.left_out for step in unbroken[stop : stop + 15]]
+
+
+def test_the_counts_of_an_epoch_are_those_of_its_rows(make_damaged):
+    data = make_damaged()
+    counted = Counter()
+    for step in first_steps(data, 60):
+        if step.epoch == 0:
+            counted.update(step.left_out)
+            last = step.cursor
+    assert last.epoch == 1
+    kept = [0 if row in DAMAGED else n for row, n in enumerate(LENGTHS)]
+    assert counted["damaged_rows"] == len(DAMAGED)
+    assert counted["empty_rows"] == sum(n == 0 for row, n in enumerate(LENGTHS) if row not in DAMAGED)
+    assert counted["split_documents"] == sum(n > 14 for n in kept)
+
+
+def test_a_damaged_row_is_as_an_empty_one_to_every_other(make_damaged, make_stream):
+    lengths = [0 if row in DAMAGED else n for row, n in enumerate(LENGTHS)]
+    texts = make_damaged(lengths=lengths)
+    assert contents(first_steps(texts, 20)) == contents(first_steps(make_stream(lengths), 20))
+
+
+def test_the_first_damaged_rows_are_named_once_and_the_rest_counted(make_damaged, caplog):
+    first_steps(make_damaged(), 60)
+    said = [record.getMessage() for record in caplog.records]
+    named = [f"skipped: a.jsonl: row {row + 1} is not JSON (row {row} of the stream train)" for row in DAMAGED[:5]]
+    assert said == [*named, "more rows of the stream train are damaged; from here on they are only counted"]
+
+
+def test_a_damaged_row_stops_the_run_where_that_is_asked_for(make_damaged):
+    data = make_damaged(damaged=(45,), on_damaged_row="stop")
+    steps = data.steps(data.start(), 0)
+    with pytest.raises(UserError, match=r"a\.jsonl: row 46 is not JSON \(row 45 of the stream train\)"):
+        assert all(step.cursor.window <= 2 for step in steps)
+
+
+def test_too_many_damaged_rows_are_no_data(make_damaged):
+    assert first_steps(make_damaged(damaged=range(20, 30)), 20)
+    with pytest.raises(UserError, match=r"11 of 20 rows of the stream train are damaged, more than half"):
+        first_steps(make_damaged(damaged=range(20, 31)), 20)
 
 
 def test_an_empty_stream(tokenizer, make_rows):

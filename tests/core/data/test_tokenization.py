@@ -13,6 +13,7 @@ from neobert.data import texts as texts_of_rows
 from neobert.data import tokenization
 from neobert.data.documents import TokenStore
 from neobert.data.tokenization import tokenize
+from neobert.errors import UserError
 
 TEXTS = ["w1 w2 w3", "", None, "w4", "w5 unknown w6", "w7 " * 50]
 
@@ -108,9 +109,12 @@ def test_a_store_pickles_as_its_place(tokenizer):
 
 def test_a_damaged_store_is_refused(tokenizer):
     folder = tokenize(rows(), tokenizer).folder
-    (folder / "ends.bin").write_bytes((folder / "ends.bin").read_bytes()[:-8])
-    with pytest.raises(ValueError, match="damaged"):
-        TokenStore(folder)
+    for name in ("ids.bin", "ends.bin"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:-8])
+        with pytest.raises(UserError, match=r"cache of tokens is damaged(.|\n)*remove that folder"):
+            TokenStore(folder)
+        (folder / name).write_bytes(whole)
 
 
 def test_few_texts_start_no_process(monkeypatch):

@@ -13,7 +13,6 @@ import psutil
 import pytest
 import torch
 from tokenizers import Tokenizer, models
-from torch.utils.data import get_worker_info
 from transformers import PreTrainedTokenizerFast
 
 from neobert.batch import Batch, SequenceLayout
@@ -233,7 +232,7 @@ def test_a_worker_that_dies_is_an_error(make_data):
     for child in psutil.Process().children(recursive=True):
         if "forkserver" in " ".join(child.cmdline()) and child.children() == []:
             os.kill(child.pid, signal.SIGKILL)
-    with pytest.raises(UserError, match=r"a data worker died: it was killed(.|\n)*dataset.num_workers"):
+    with pytest.raises(UserError, match=r"a data worker died: process .* was killed(.|\n)*dataset.num_workers"):
         list(islice(steps, 50))
     data.close()
 
@@ -247,7 +246,6 @@ class InMemory:
             ids = np.concatenate([example["input_ids"] for example in examples])
             return Batch(torch.from_numpy(ids), SequenceLayout.from_lengths(lengths))
 
-        assert get_worker_info() is None
         return collate
 
 

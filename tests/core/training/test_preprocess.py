@@ -109,7 +109,7 @@ def test_bad_input_is_named(said, case):
     files, path, message = BAD[case]
     for name, content in files.items():
         Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    status, out, wrong = said(f"--dataset.path={path}")
+    status, out, wrong = said(f"--dataset.path={path}", "--dataset.on_damaged_row=stop", "--dataset.eval_samples=none")
     assert (status, out) == (2, "")
     assert message in wrong
     assert not Path("run-data").exists()

@@ -82,9 +82,9 @@ def test_a_stream_that_fails_in_the_middle_loses_nothing(go: Run, workdir: Path)
     Path("parts/1.jsonl").write_text("\n".join(whole[:700]) + "\n")
     Path("parts/2.jsonl").write_text("\n".join(whole[700:1300]) + "\n")
     Path("parts/3.jsonl").write_text("\n".join([*whole[1300:1340], rows[0][:9]]))
-    broken = ("--dataset.path=parts", "--trainer.max_steps=900", *STREAM, *tokenizer)
+    strict = ("--dataset.path=parts", "--dataset.on_damaged_row=stop", *STREAM, *tokenizer)
     with pytest.raises(UserError) as refused:
-        go(*broken)
+        go(*strict, "--trainer.max_steps=900")
     said = str(refused.value)
     assert "parts/3.jsonl: row 41 is not JSON" in said
     saved = sorted(int(path.name) for path in Path("run/checkpoints").iterdir())
@@ -92,13 +92,8 @@ def test_a_stream_that_fails_in_the_middle_loses_nothing(go: Run, workdir: Path)
     assert saved[0] > 0
     assert f"the run got to step {saved[0]}, which is saved" in said
     Path("parts/3.jsonl").write_text("\n".join(whole[1300:]) + "\n")
-    status, told = go(
-        *broken[:1],
-        *STREAM,
-        *tokenizer,
-        f"--trainer.max_steps={saved[0] + 2}",
-        "--trainer.resume_from_checkpoint=latest",
-    )
+    further = f"--trainer.max_steps={saved[0] + 2}"
+    status, told = go(*strict, further, "--trainer.resume_from_checkpoint=latest")
     assert status == 0
     assert f"at step {saved[0]}" in told
 

@@ -9,6 +9,7 @@ import datasets
 import pytest
 
 from neobert import Part, UserError
+from neobert.data.mixed_rows import parts_of
 from neobert.mixture import SOURCE_COLUMN
 from neobert.recipe import load_recipe
 from neobert.testing import check_dataset
@@ -68,6 +69,18 @@ def test_no_evaluation_without_asking():
     assert build(sources={"web": source(train=rows("a"))}).keys() == {"train"}
 
 
+def test_a_stream_beside_stored_rows():
+    sources = {"web": source(train=rows("a", "b").to_iterable_dataset()), "books": source(train=rows("c", "d", "e"))}
+    select = {"web": Selection(eval_samples=1), "books": Selection(eval_samples=1)}
+    built = build(sources=sources, select=select, weights={"web": 1.0, "books": 2.0})
+    assert [(row["text"], row[SOURCE_COLUMN]) for row in built["train"]] == [("b", 0), ("d", 1), ("e", 1)]
+    assert listed(built["eval"]) == [("a", 0), ("c", 1)]
+    assert {name: [row["text"] for row in part] for name, part in parts_of(built["train"]).items()} == {
+        "web": ["b"],
+        "books": ["d", "e"],
+    }
+
+
 def test_ids_of_several_widths_are_joined():
     def ids(width):
         features = datasets.Features({"input_ids": datasets.List(datasets.Value(width))})
@@ -82,7 +95,7 @@ def test_ids_of_several_widths_are_joined():
 def test_what_is_wrong_with_a_source_is_said_with_its_name():
     with pytest.raises(UserError, match=r"source 'web': dataset\.select\.web\.train_split = 'train': no such split"):
         build(sources={"web": source(training=rows("a"))})
-    with pytest.raises(UserError, match="source 'web': it is a stream"):
+    with pytest.raises(UserError, match=r"source 'web': how large a stream is.*needs dataset\.weights"):
         build(sources={"web": source(train=rows("a").to_iterable_dataset())})
     with pytest.raises(UserError, match="source 'web': it is a mixture itself"):
         build(sources={"web": source(train=rows("a", **{SOURCE_COLUMN: [0]}))})
@@ -121,10 +134,12 @@ SOURCES = '[dataset.sources]\nweb = { name = "files", path = "a" }\nbooks = { na
         ("select = { wen = { min_length = 3 } }\n" + SOURCES, ["select.wen: no source", "did you mean 'web'?"]),
         ("select = { web = { min_lenght = 3 } }\n" + SOURCES, ["dataset.select.web.min_lenght", "min_length"]),
         ("eval_samples = 5\n" + SOURCES, ["r.toml:3: dataset.eval_samples", "dataset.select.NAME.eval_samples"]),
+        ('shard_streams_by = "file"\n' + SOURCES, ["r.toml:3: dataset.shard_streams_by", "all ranks together"]),
+        ('on_damaged_row = "stop"\n' + SOURCES, ["r.toml:3", "dataset.select.NAME.on_damaged_row"]),
         ('when_exhausted = "end"\n' + SOURCES, ["when_exhausted", '"repeat", "stop"']),
         ("sources = {}\n", ["a mixture needs a source"]),
         ("", ["dataset.sources", "missing"]),
-        (SOURCES.replace('"b"', '"b", streaming = true'), ["dataset.sources.books.streaming", "no streams"]),
+        (SOURCES.replace('"b"', '"b", streaming = true'), ["dataset.sources.books.streaming", "weights"]),
         (
             '[dataset.sources.all]\nname = "mix"\n' + SOURCES.replace("sources]", "sources.all.sources]"),
             ["no source of"],

@@ -1,0 +1,38 @@
+"""Where a mixture ends that stops with its first source: known before any step, but for streams."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from neobert.data.mixed import MixedCorpus
+
+if TYPE_CHECKING:
+    from neobert.data.cursor import Cursor
+    from neobert.data.training_data import TrainingData
+
+
+def steps_left(data: TrainingData, cursor: Cursor, most: int) -> int | None:
+    """How many whole steps there are from a cursor on, where they are fewer than ``most``.
+
+    None where they are not, and where only reading tells. Counted by planning them, which is only done where the data
+    holds less than twice the tokens of ``most`` steps: micro-batches are more than half full.
+    """
+    corpus, options = data.corpus, data.options
+    if not isinstance(corpus, MixedCorpus) or corpus.mixture.when_exhausted != "stop":
+        return None
+    in_step = options.gradient_accumulation_steps * options.world_size
+    source = corpus.source(options.seed)
+    source.begin(cursor)
+    if source.end - cursor.window * source.length > 2 * most * in_step * data.shape.budget:
+        return None
+    steps = sum(1 for _ in islice(data.pieces(cursor), most * in_step)) // in_step
+    return steps if steps < most else None
+
+
+def first_out(data: TrainingData, cursor: Cursor) -> str:
+    """The source that has run out, from the cursor of the last step."""
+    with data.planner() as planner:
+        for _ in planner.micro_batches(cursor):
+            pass  # those that fill no step
+        return str(getattr(planner.source, "first_out", None))

@@ -1,0 +1,23 @@
+"""One thing is one thing, and two are two."""
+
+from __future__ import annotations
+
+import pytest
+
+from neobert.wording import counted
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "said"),
+    [
+        (1, "document", "1 document"),
+        (0, "token", "0 tokens"),
+        (2000, "sequence", "2,000 sequences"),
+        (1, "micro-batch", "1 micro-batch"),
+        (2, "batch", "2 batches"),
+        (3, "pass", "3 passes"),
+        (2, "epoch", "2 epochs"),
+    ],
+)
+def test_numbers_with_their_nouns(number, noun, said):
+    assert counted(number, noun) == said
