@@ -134,7 +134,7 @@ def _csv_rows(file: str, separator: str) -> Iterator[Row]:
 def _csv_fault(fields: list[str], columns: int, lines: list[str], separator: str) -> str | None:
     if undecoded := next(filter(None, map(_undecoded, lines)), None):
         return undecoded
-    if not lines[-1].endswith(("\n", "\r")) or len(lines) > 1:
+    if '"' in lines[0]:
         try:
             list(csv.reader(lines, delimiter=separator, strict=True))
         except csv.Error as error:

@@ -92,9 +92,13 @@ def test_another_tokenizer_than_the_datas(said, workdir):
 
 
 BAD = {
-    "cut in a row": ({"x.jsonl": '{"text": "w1"}\n{"text": "w'}, "x.jsonl", "x.jsonl: row 2 is not JSON"),
-    "not UTF-8": ({"x.txt": b"w1\nw\xff2\n"}, "x.txt", "x.txt: row 2 is not UTF-8: byte 0xff at 1"),
-    "a quote never closed": ({"x.csv": 'text,n\nfine,1\n"never\n'}, "x.csv", "x.csv: row 3, which begins in line 3"),
+    "cut in a row": ({"x.jsonl": '{"text": "w1"}\n' * 20 + '{"text": "w'}, "x.jsonl", "x.jsonl: row 21 is not JSON"),
+    "not UTF-8": ({"x.txt": b"w1\n" * 20 + b"w\xff2\n"}, "x.txt", "x.txt: row 21 is not UTF-8: byte 0xff at 1"),
+    "a quote never closed": (
+        {"x.csv": "text,n\n" + "fine,1\n" * 20 + '"never\n'},
+        "x.csv",
+        "x.csv: row 21 (line 22) opens a quote that is never closed",
+    ),
     "a wrong type": (
         {"x.jsonl": '{"text": 1}\n' * 20},
         "x.jsonl",
@@ -109,7 +113,7 @@ def test_bad_input_is_named(said, case):
     files, path, message = BAD[case]
     for name, content in files.items():
         Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    status, out, wrong = said(f"--dataset.path={path}", "--dataset.on_damaged_row=stop", "--dataset.eval_samples=none")
+    status, out, wrong = said(f"--dataset.path={path}", "--dataset.on_damaged_row=stop")
     assert (status, out) == (2, "")
     assert message in wrong
     assert not Path("run-data").exists()
