@@ -1,7 +1,8 @@
 """``neobert-run``: runs a recipe, checks it, lists and explains plugins, exports checkpoints.
 
 Each command is a module of `neobert.commands`, imported when it is asked for. What a person can mend ends
-in one answer on stderr and status 2; SIGINT in 130, SIGTERM in 143; a closed pipe in 141.
+in one answer on stderr and status 2; a run that its data ended in 3; SIGINT in 130, SIGTERM in 143; a closed pipe in
+141.
 """
 
 from __future__ import annotations

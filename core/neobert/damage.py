@@ -18,6 +18,7 @@ NAMED = 5
 """Damaged rows that are named; those after them are only counted."""
 FEW = 10
 """Damaged rows that never end a run, however few rows are around them."""
+_ROWS_A_BLOCK = 10_000
 
 logger = logging.getLogger("neobert.data")
 
@@ -60,13 +61,17 @@ class DamageLog:
             logger.warning("skipped: %s (row %d of %s)", fault, row, self.label)
 
 
-def settle_damage(rows: Any, log: DamageLog) -> Any:
-    """A ``datasets.Dataset`` of one column, without `DAMAGE_COLUMN`: its damaged rows are empty documents."""
+def settle_damage(rows: Any, column: str, log: DamageLog) -> Any:
+    """A ``datasets.Dataset`` without `DAMAGE_COLUMN`: rows with nothing in ``column`` for it are empty documents."""
     import pyarrow.compute as pc
 
-    values, column = (rows.with_format("arrow")[:].column(name) for name in rows.column_names)
-    places = pc.indices_nonzero(pc.and_(pc.is_null(values), pc.is_valid(column))).to_pylist()
-    log.settle({place: column[place].as_py() for place in places}, len(rows))
-    if len(places) > NAMED:
-        logger.warning("%d of %d rows of %s are damaged, and skipped", len(places), len(rows), log.label)
+    damaged: dict[int, str] = {}
+    for first in range(0, len(rows), _ROWS_A_BLOCK):  # a selection of rows is copied when it is read
+        block = rows.with_format("arrow")[first : min(first + _ROWS_A_BLOCK, len(rows))]
+        faults = block.column(DAMAGE_COLUMN)
+        places = pc.indices_nonzero(pc.and_(pc.is_null(block.column(column)), pc.is_valid(faults))).to_pylist()
+        damaged |= {first + place: faults[place].as_py() for place in places}
+    log.settle(damaged, len(rows))
+    if len(damaged) > NAMED:
+        logger.warning("%d of %d rows of %s are damaged, and skipped", len(damaged), len(rows), log.label)
     return rows.remove_columns(DAMAGE_COLUMN)

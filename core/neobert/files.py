@@ -16,11 +16,22 @@ from typing import Any
 MANIFEST = "manifest.json"
 
 
+@contextmanager
+def place_named(path: Path) -> Iterator[None]:
+    """What the disk refuses is raised with this place: an open file that cannot be written to names none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Replaces a file whole: a reader sees the old text or the new, never a part."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with place_named(path), os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -53,8 +64,9 @@ def new_directory(path: Path, temporary: Path | None = None) -> Iterator[Path]:
         temporary.mkdir()
     try:
         os.chmod(temporary, 0o755)
-        yield temporary
-        write_manifest(temporary)
+        with place_named(path):
+            yield temporary
+            write_manifest(temporary)
         os.rename(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from neobert.files import MANIFEST, disk_errors, faults, new_directory, write_json, write_text
+from neobert.files import MANIFEST, disk_errors, faults, new_directory, place_named, write_json, write_text
 
 
 @pytest.fixture
@@ -60,6 +61,19 @@ def test_a_text_is_replaced_whole(tmp_path: Path) -> None:
     write_json(tmp_path / "a", {"b": 1})
     assert json.loads((tmp_path / "a").read_text()) == {"b": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_full_disk_is_raised_with_its_place(tmp_path: Path) -> None:
+    def fill() -> None:
+        with new_directory(tmp_path / "10"):
+            raise OSError(errno.ENOSPC, "no room")
+
+    with pytest.raises(OSError, match="no room") as refused:
+        fill()
+    assert refused.value.filename == str(tmp_path / "10")
+    with pytest.raises(OSError, match="no room") as refused, place_named(Path("other")):
+        raise OSError(errno.ENOSPC, "no room", "its own")
+    assert refused.value.filename == "its own"
 
 
 def test_what_safetensors_says_of_the_disk_is_an_os_error(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from neobert.batch import Batch
     from neobert.commands.arguments import Arguments
-    from neobert.data import TrainingData
+    from neobert.data import MicroBatch, TrainingData
     from neobert.data.show import Shown
 
 COLOURS = {
+    "source": "bold blue",
     "text": "",
     "special": "dim cyan",
     "masked": "bold red",
@@ -37,9 +37,11 @@ def run(arguments: Arguments) -> int:
     count = _count(arguments.value("--show-batch"))
     console = Console(highlight=False)
     with data_part(arguments) as (_, data):
-        for number, (step, batch) in enumerate(islice(_batches(data.training_data), count)):
-            title = f"step {step}, micro-batch {number % data.training_data.options.gradient_accumulation_steps}"
-            _print(console, title, show(batch, data.tokenizer))
+        training = data.training_data
+        for number, (step, micro) in enumerate(islice(_micro_batches(training), count)):
+            title = f"step {step}, micro-batch {number % training.options.gradient_accumulation_steps}"
+            sources = () if micro.pieces is None else training.corpus.source_names(micro.pieces)
+            _print(console, title, show(micro.batch, data.tokenizer, sources))
     return 0
 
 
@@ -52,7 +54,7 @@ def _count(value: str | None) -> int:
     return int(value)
 
 
-def _batches(data: TrainingData) -> Iterator[tuple[int, Batch]]:
+def _micro_batches(data: TrainingData) -> Iterator[tuple[int, MicroBatch]]:
     """Made in the loop: starting workers takes longer, and they make the same."""
     from attrs import evolve
 
@@ -60,7 +62,7 @@ def _batches(data: TrainingData) -> Iterator[tuple[int, Batch]]:
     data = evolve(data, dataset_keys=here, options=evolve(data.options, pin_memory=False))
     for step in data.steps(data.start(), 0):
         for micro in step.micro_batches:
-            yield step.step, micro.batch
+            yield step.step, micro
 
 
 def _print(console: Console, title: str, shown: Shown) -> None:

@@ -4,6 +4,7 @@ cursor says that each was passed over, and what is in a document."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from attrs import frozen
 
 from neobert.data.corpus import StreamCorpus
-from neobert.data.lanes import Mark
+from neobert.data.lanes import marks_of
 from neobert.data.ledger import Ledger, Progress
 from neobert.data.mixed import MixedCorpus
 from neobert.data.mixed_streams import MixedStreamCorpus
@@ -90,11 +91,11 @@ def _stored_source(corpus: MixedCorpus, number: int) -> Account:
         found = pieces[inside]
         return Pieces(found.document - first, found.start, found.stop)
 
-    return Account(ledger, own, lambda cursor: _stored_progress(cursor, number), corpus.documents, first)
+    return Account(ledger, own, partial(_stored_progress, number=number), corpus.documents, first)
 
 
 def _stored_progress(cursor: Cursor, number: int) -> Progress:
-    mark = Mark(*cursor.marks[number]) if cursor.marks else Mark()
+    mark = marks_of(cursor, number + 1)[number]
     return Progress(mark.epoch, mark.sequences)
 
 
@@ -107,15 +108,14 @@ def _apart(data: TrainingData, corpus: MixedStreamCorpus, number: int, micro_bat
         return Pieces(found.document // len(corpus.parts), found.start, found.stop)
 
     if not isinstance(part, TokenStream):
-        progress = lambda cursor: _stored_progress(cursor, number)  # noqa: E731
-        return Account(Ledger(corpus.cuts[name], name), own, progress, part)
+        return Account(Ledger(corpus.cuts[name], name), own, partial(_stored_progress, number=number), part)
     source = corpus.source(data.options.seed)
     source.close()
     wanted = int(source.lanes[number].share * ((micro_batches + 2) * data.shape.budget + 2 * source.length))
     ledger = Ledger(_read(part, corpus.body, corpus.overflow, wanted), name)
 
     def of_stream(cursor: Cursor) -> Progress:
-        mark = Mark(*cursor.marks[number]) if cursor.marks else Mark()
+        mark = marks_of(cursor, len(corpus.parts))[number]
         rows = min(mark.window * part.window, len(ledger.first) - 1)
         return Progress(mark.epoch, int(ledger.first[rows]) + mark.sequences)
 

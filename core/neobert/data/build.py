@@ -45,7 +45,7 @@ def build_data(
         logger.info(note)
     special, mixture = SpecialTokens.of(tokenizer), mixture_of(recipe.dataset)
     trainer, collating = recipe.trainer, CollatorRecipe(collator, context)
-    shared = {
+    shared: dict[str, Any] = {
         "special": special,
         "collator": collating,
         "dataset_keys": keys,
@@ -69,7 +69,13 @@ def build_data(
         mixture=mixture,
         max_seq_length=keys.max_seq_length,
     )
-    evaluation = EvaluationData(
+    return training, _evaluation_data(documents, trainer, context, shared)
+
+
+def _evaluation_data(
+    documents: Documents, trainer: Any, context: BuildContext, shared: Mapping[str, Any]
+) -> EvaluationData:
+    return EvaluationData(
         documents=documents,
         sources=documents.sizes if isinstance(documents, JoinedDocuments) else {},
         per_device_eval_batch_size=trainer.per_device_eval_batch_size,
@@ -79,7 +85,6 @@ def build_data(
         world_size=context.world_size,
         **shared,
     )
-    return training, evaluation
 
 
 def _step_options(trainer: Any, keys: DatasetKeys, context: BuildContext) -> StepOptions:

@@ -45,7 +45,7 @@ def prepare_columns(
         _require(_is_text(features[column]), column, features, label, f"text{_other_row(rows, column)}")
     rows = rows.select_columns([column, *(name for name in _OURS if name in rows.features)])
     if DAMAGE_COLUMN in rows.features and hasattr(rows, "__len__"):
-        rows = settle_damage(rows, DamageLog(label, on_damaged_row))
+        rows = settle_damage(rows, column, DamageLog(label, on_damaged_row))
     return rows if column in ("input_ids", "text") else rows.rename_column(column, "text")
 
 

@@ -47,6 +47,10 @@ class Corpus(Protocol):
         """How many tokens of these sequences are each source's; nothing where there is one source."""
         ...
 
+    def source_names(self, pieces: Pieces) -> list[str]:
+        """Each sequence's source; nothing where there is one."""
+        ...
+
     def source(self, seed: int) -> Source:
         """A new source of windows."""
         ...
@@ -71,6 +75,9 @@ class OneSource:
 
     def source_tokens(self, pieces: Pieces) -> dict[str, int]:
         return {}
+
+    def source_names(self, pieces: Pieces) -> list[str]:
+        return []
 
 
 @frozen(eq=False)

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from neobert.data.mixed import MixedCorpus
+from neobert.data.mixed_source import MixedSource
 
 if TYPE_CHECKING:
     from neobert.data.cursor import Cursor
@@ -35,4 +36,8 @@ def first_out(data: TrainingData, cursor: Cursor) -> str:
     with data.planner() as planner:
         for _ in planner.micro_batches(cursor):
             pass  # those that fill no step
-        return str(getattr(planner.source, "first_out", None))
+        source = planner.source
+    if not isinstance(source, MixedSource) or source.first_out is None:
+        msg = "only a mixture that stops with its first source has an end"
+        raise ValueError(msg)
+    return source.first_out

@@ -43,6 +43,11 @@ class Mark:
         return self.epoch, self.window, self.sequences, self.tokens, self.zero
 
 
+def marks_of(cursor: Cursor, sources: int) -> tuple[Mark, ...]:
+    """Where each of so many sources stands when the cursor's window begins."""
+    return tuple(Mark(*mark) for mark in cursor.marks) or (Mark(),) * sources
+
+
 class Lane(Protocol):
     """One source's order: its passes, each shuffled, one after another without end."""
 

@@ -132,9 +132,11 @@ class MixedCorpus:
         return tuple(found)
 
     def source_tokens(self, pieces: Pieces) -> dict[str, int]:
-        part = np.searchsorted(self.documents.bounds, pieces.document, side="right") - 1
-        tokens = np.bincount(part, weights=pieces.lengths, minlength=len(self.lanes))
+        tokens = np.bincount(self._numbers(pieces), weights=pieces.lengths, minlength=len(self.lanes))
         return {lane.name: int(count) for lane, count in zip(self.lanes, tokens, strict=True)}
+
+    def source_names(self, pieces: Pieces) -> list[str]:
+        return [self.lanes[number].name for number in self._numbers(pieces).tolist()]
 
     def source(self, seed: int) -> MixedSource:
         lanes = tuple(evolve(lane, seed=lane_seed(seed, lane.name)) for lane in self.lanes)
@@ -150,6 +152,10 @@ class MixedCorpus:
         for (_, stretch), part in zip(self._stretches(), self.documents.parts.values(), strict=True):
             counts += count_tokens(part, self.cut.lengths[stretch], vocab_size)
         return counts
+
+    def _numbers(self, pieces: Pieces) -> NDArray[np.int64]:
+        """Of each sequence's source."""
+        return np.searchsorted(self.documents.bounds, pieces.document, side="right") - 1
 
     def _stretches(self) -> Iterator[tuple[MixtureSource, slice]]:
         """Each source and the numbers of its documents."""

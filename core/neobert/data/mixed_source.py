@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neobert.data.lanes import Mark
+from neobert.data.lanes import Mark, marks_of
 from neobert.data.sequences import Pieces
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class MixedSource:
             lane.close()
 
     def _go(self, cursor: Cursor) -> None:
-        self._marks = tuple(Mark(*mark) for mark in cursor.marks) or (Mark(),) * len(self.lanes)
+        self._marks = marks_of(cursor, len(self.lanes))
         self.end = inf
         self._find_end(list(self._marks))
 

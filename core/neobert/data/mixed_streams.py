@@ -95,6 +95,10 @@ class MixedStreamCorpus:
         tokens = np.bincount(pieces.document % len(names), weights=pieces.lengths, minlength=len(names))
         return {name: int(count) for name, count in zip(names, tokens, strict=True)}
 
+    def source_names(self, pieces: Pieces) -> list[str]:
+        names = self.mixture.names
+        return [names[number] for number in (pieces.document % len(names)).tolist()]
+
     def source(self, seed: int) -> MixedSource:
         shares = self.mixture.shares({})
         lanes = tuple(self._lane(name, share, seed) for name, share in zip(self.mixture.names, shares, strict=True))

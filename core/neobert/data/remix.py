@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from neobert.data.cursor import Cursor
-from neobert.data.lanes import Mark
+from neobert.data.lanes import Mark, marks_of
 from neobert.data.mixed import MixedCorpus
 from neobert.data.mixed_streams import MixedStreamCorpus
 from neobert.data.sequences import Pieces
@@ -41,14 +41,13 @@ def remixed(data: TrainingData, before: Mixture, cursor: Cursor) -> Cursor:
 
 def _rest_of_window(data: TrainingData, cursor: Cursor) -> tuple[Pieces, tuple[Mark, ...]]:
     """The sequences that the sources have given and that are not trained on, and where the sources stand then."""
-    marks = cursor.marks or ((0,) * 5,) * len(data.corpus.sources)
-    rest = Pieces.from_tuples(cursor.carry)
+    rest, reached = Pieces.from_tuples(cursor.carry), cursor
     if cursor.position:
         with data.planner() as planner:
             plan = planner.plan(cursor)
         rest = Pieces.join([plan.pieces[plan.bounds[cursor.position] :], Pieces.from_tuples(plan.after.carry)])
-        marks = plan.after.marks
-    return rest, tuple(Mark(*mark) for mark in marks)
+        reached = plan.after
+    return rest, marks_of(reached, len(data.corpus.sources))
 
 
 def _refuse_other_documents(before: Mixture, now: Mixture) -> None:

@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from neobert.data.cursor import Cursor
 from neobert.data.splits import is_stream
 from neobert.errors import UserError
+from neobert.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,9 +47,10 @@ def share_out(rows: Any, keys: DatasetKeys, rank: int, ranks: int) -> tuple[Any,
     files = int(rows.num_shards)
     if files < ranks:
         logger.warning(
-            "dataset.shard_streams_by = file: %d files are too few for %d ranks; each reads all rows and takes its own",
-            files,
-            ranks,
+            "dataset.shard_streams_by = file: %s %s too few for %s; each reads all rows and takes its own",
+            counted(files, "file"),
+            "is" if files == 1 else "are",
+            counted(ranks, "rank"),
         )
         return rows, None
     return (rows.shard(num_shards=ranks, index=rank) if ranks > 1 else rows), Share(rank, ranks, files)
@@ -98,7 +100,7 @@ def _how(share: tuple[int, ...]) -> str:
     if not share:
         return "by row"
     _, ranks, files = share
-    return f"by file, {files:,} files over {ranks} rank{'s' * (ranks != 1)}"
+    return f"by file, {counted(files, 'file')} over {counted(ranks, 'rank')}"
 
 
 def _way_on(share: tuple[int, ...]) -> str:
@@ -106,6 +108,7 @@ def _way_on(share: tuple[int, ...]) -> str:
         return 'set dataset.shard_streams_by = "row" again'
     _, ranks, files = share
     return (
-        f'go on with {ranks} rank{"s" * (ranks != 1)}, these {files:,} files and dataset.shard_streams_by = "file"; or '
+        f"go on with {counted(ranks, 'rank')}, the same {counted(files, 'file')} and dataset.shard_streams_by = "
+        '"file"; or '
         "start another run from the checkpoint's weights (model.weights); by row, any number of ranks may go on"
     )

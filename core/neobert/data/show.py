@@ -11,11 +11,11 @@ from attrs import frozen
 from neobert.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from neobert.batch import Batch
 
-Style = Literal["text", "special", "masked", "replaced", "kept", "padding", "heading"]
+Style = Literal["text", "special", "masked", "replaced", "kept", "padding", "source"]
 """``masked``: the mask token stands there; ``replaced``: another token does; ``kept``: the model is asked for a token
 that it sees."""
 
@@ -38,18 +38,23 @@ class Shown:
     """The words of each sequence; the padding sequence is the last, where there is one."""
 
 
-def show(batch: Batch, tokenizer: Any) -> Shown:
-    """Works for any collator: fields that are no masks are named with their shapes."""
+def show(batch: Batch, tokenizer: Any, sources: Sequence[str] = ()) -> Shown:
+    """Works for any collator: fields that are no masks are named with their shapes.
+
+    ``sources``: of a mixture, each document's; shown where the collator made one sequence of each.
+    """
     ids = batch.input_ids.numpy()
     labels = _labels(batch)
     ends = np.cumsum(batch.layout.lengths)
     sequences: list[tuple[Span, ...]] = []
+    named = [(Span(f"({printable(name)})", "source"),) for name in sources]
+    headings = named if len(named) == batch.num_sequences else [()] * batch.num_sequences
     for number, (length, end) in enumerate(zip(batch.layout.lengths, ends.tolist(), strict=True)):
         if number >= batch.num_sequences:
             sequences.append((Span(f"({counted(batch.padding, 'token')} of padding)", "padding"),))
         else:
             here = slice(end - length, end)
-            sequences.append(tuple(_spans(ids[here], labels[here], tokenizer)))
+            sequences.append((*headings[number], *_spans(ids[here], labels[here], tokenizer)))
     return Shown((_sizes(batch), *_fields(batch, labels, tokenizer)), tuple(sequences))
 
 

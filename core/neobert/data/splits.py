@@ -45,14 +45,29 @@ def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int) -> Spl
     ``eval_samples`` rows of train; a seeded ``validation_split`` share of train. Rows taken from train are
     never trained on. Raises UserError for a missing split, an empty one, or a column that is not there.
     """
-    train, notes = pick_split(built, keys.train_split, "dataset.train_split"), []
+    train = pick_split(built, keys.train_split, "dataset.train_split")
     _refuse_empty(train, keys.train_split)
     eval_name = keys.eval_split or next((name for name in EVALUATION_SPLITS if _holds(built, name, keys)), None)
     if eval_name is not None:
         held_out, note = _first_rows(pick_split(built, eval_name, "dataset.eval_split"), eval_name, keys)
         if _name_of(eval_name) == _name_of(keys.train_split) and "[" not in keys.train_split:
             note += "; these rows are also trained on, because dataset.train_split takes all of that split"
-    elif keys.eval_samples is not None:
+    else:
+        train, held_out, note = _held_out(train, keys, seed, built)
+    reserved = held_out is not None and eval_name is None
+    label = f"split {keys.train_split!r}" + " (without the evaluation rows)" * reserved
+    train = prepare_columns(train, keys.text_column, label=label, on_damaged_row=keys.on_damaged_row)
+    if held_out is not None:
+        _refuse_empty(held_out, eval_name or "evaluation")
+        label = f"split {eval_name or keys.train_split!r}"
+        held_out = prepare_columns(held_out, keys.text_column, label=label, on_damaged_row=keys.on_damaged_row)
+        _refuse_unlike(train, held_out)
+    return Splits(train, held_out, (note,))
+
+
+def _held_out(train: Any, keys: DatasetKeys, seed: int, built: Mapping[str, Any]) -> tuple[Any, Any | None, str]:
+    """What is left of train, what is taken of it for evaluation where no split is there for that, and a note."""
+    if keys.eval_samples is not None:
         if keys.shard_streams_by == "file":
             msg = (
                 f"dataset.eval_samples = {keys.eval_samples} reserves the first rows of the stream, and with "
@@ -60,32 +75,12 @@ def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int) -> Spl
                 'shard_streams_by = "row"'
             )
             raise UserError(msg)
-        train, held_out = _reserve(train, keys.eval_samples)
         note = f"evaluation: the first {keys.eval_samples} rows of {keys.train_split}, not trained on"
-    elif keys.validation_split is not None:
+        return *_reserve(train, keys.eval_samples), note
+    if keys.validation_split is not None:
         train, held_out = _share(train, keys.validation_split, seed)
-        note = f"evaluation: {len(held_out)} seeded rows of {keys.train_split}, not trained on"
-    else:
-        held_out, note = None, _no_evaluation(built)
-    notes.append(note)
-    label = f"split {keys.train_split!r}"
-    reserved = held_out is not None and eval_name is None
-    train = prepare_columns(
-        train,
-        keys.text_column,
-        label=label + " (without the evaluation rows)" * reserved,
-        on_damaged_row=keys.on_damaged_row,
-    )
-    if held_out is not None:
-        _refuse_empty(held_out, eval_name or "evaluation")
-        held_out = prepare_columns(
-            held_out,
-            keys.text_column,
-            label=f"split {eval_name or keys.train_split!r}",
-            on_damaged_row=keys.on_damaged_row,
-        )
-        _refuse_unlike(train, held_out)
-    return Splits(train, held_out, tuple(notes))
+        return train, held_out, f"evaluation: {len(held_out)} seeded rows of {keys.train_split}, not trained on"
+    return train, None, _no_evaluation(built)
 
 
 def _no_evaluation(built: Mapping[str, Any]) -> str:

@@ -37,6 +37,8 @@ class MicroBatch:
 
     batch: Batch
     seed: int
+    pieces: Pieces | None = None
+    """What it was made of, one for each of the collator's examples."""
 
 
 @frozen(eq=False)
@@ -144,7 +146,8 @@ class TrainingData:
             batches = self._batches(self._planned(planner, cursor, step), planned)
             while made := tuple(islice(batches, self.options.gradient_accumulation_steps)):
                 plan = planned.popleft()
-                micro_batches = tuple(map(MicroBatch, made, plan.seeds))
+                pieces = (request.pieces for request in plan.requests)
+                micro_batches = tuple(map(MicroBatch, made, plan.seeds, pieces))
                 after = placed(plan.cursor, self.share, content)
                 yield StepBatches(step, plan.epoch, micro_batches, after, plan.source_tokens, plan.last, plan.left_out)
                 if plan.last:

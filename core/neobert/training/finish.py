@@ -14,7 +14,7 @@ from neobert.training.command import RESUME_KEY, command
 from neobert.training.loop import Position
 from neobert.training.phrases import masked_phrases
 from neobert.training.run_directory import CHECKPOINTS, EXPORTS, METRICS
-from neobert.training.summary import mixture_lines, show_summary
+from neobert.training.summary import left_out_lines, mixture_lines, show_summary
 from neobert.training.unigram import unigram_cross_entropy
 
 SUMMARY_FILE = "summary.json"
@@ -24,20 +24,11 @@ def finish(
     recipe: Recipe, parts: Parts, position: Position, directory: Path, console: Console, notes: Sequence[str]
 ) -> None:
     """Compares with a unigram model, guesses a few held-out words, and prints where everything lies."""
-    unigram, left_out = None, sorted(position.left_out.items())
+    unigram = None
     if parts.evaluation_data is not None:
         counts = parts.training_data.token_counts(parts.context.vocab_size)
         unigram = unigram_cross_entropy(counts, parts.evaluation_data)
-    write_json(
-        directory / SUMMARY_FILE,
-        {
-            "step": position.step,
-            "evaluations": position.evaluations,
-            "unigram_cross_entropy": unigram,
-            **({"mixture": position.source_tokens} if position.source_tokens else {}),
-            **({"left_out": position.left_out} if position.left_out else {}),
-        },
-    )
+    _write(directory / SUMMARY_FILE, position, unigram)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
     export = directory / EXPORTS / str(position.step)
     show_summary(
@@ -47,7 +38,7 @@ def finish(
         phrases=masked_phrases(parts, recipe.trainer.seed),
         notes=[
             *mixture_lines(parts.training_data.corpus.sources, position.source_tokens),
-            *(f"{count:,} {name.replace('_', ' ')} in the stream as far as it was read" for name, count in left_out),
+            *left_out_lines(position.left_out),
             *notes,
         ],
         places={
@@ -61,4 +52,17 @@ def finish(
             f"print(pipeline('fill-mask', '{export}')('returns the {parts.tokenizer.mask_token} of the list.'))\"",
             *(() if position.ended else (command(recipe, longer),)),
         ),
+    )
+
+
+def _write(file: Path, position: Position, unigram: float | None) -> None:
+    write_json(
+        file,
+        {
+            "step": position.step,
+            "evaluations": position.evaluations,
+            "unigram_cross_entropy": unigram,
+            **({"mixture": position.source_tokens} if position.source_tokens else {}),
+            **({"left_out": position.left_out} if position.left_out else {}),
+        },
     )

@@ -10,6 +10,7 @@ from attrs import define, field
 from torch import Tensor
 
 from neobert.data import Cursor, StepBatches
+from neobert.data.lanes import marks_of
 from neobert.data.report import SourceReport
 from neobert.errors import UserError
 from neobert.interfaces import Tracker
@@ -135,10 +136,9 @@ def mixture_metrics(sources: Sequence[SourceReport], tokens: Mapping[str, int], 
     if not sources:
         return {}
     metrics, passes = {}, []
-    marks = cursor.marks or ((0,),) * len(sources)
-    for source, (finished, *_) in zip(sources, marks, strict=True):
+    for source, mark in zip(sources, marks_of(cursor, len(sources)), strict=True):
         done = tokens.get(source.name, 0)
-        passes.append(float(finished) if source.streaming else done / source.tokens)
+        passes.append(float(mark.epoch) if source.streaming else done / source.tokens)
         metrics[f"train/mix/{source.name}"] = float(done)
         metrics[f"train/mix_epoch/{source.name}"] = passes[-1]
     together = sum(tokens.values()) / max(1, sum(source.tokens for source in sources))

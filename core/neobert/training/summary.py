@@ -46,6 +46,14 @@ def mixture_lines(sources: Sequence[SourceReport], tokens: Mapping[str, int]) ->
     return lines
 
 
+def left_out_lines(counts: Mapping[str, int]) -> list[str]:
+    """What was left out or cut of a stream, a line each."""
+    return [
+        f"{counted(count, name.replace('_', ' ').removesuffix('s'))} in the stream as far as it was read"
+        for name, count in sorted(counts.items())
+    ]
+
+
 def show_summary(
     console: Console,
     *,

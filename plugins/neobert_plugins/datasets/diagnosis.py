@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from pathlib import Path
 
+from neobert.errors import UserError
+from neobert.wording import counted
 from neobert_plugins.datasets.rows import rows_of
 
 
@@ -12,26 +15,35 @@ def diagnosis(reader: str, files: list[str], error: Exception) -> str:
     """Looks through the files, once reading has failed, for the one and the row that are at fault."""
     if full := disk_full(error):
         return full
+    if (known := next((cause for cause in _causes(error) if isinstance(cause, UserError)), None)) is not None:
+        return str(known)  # whoever read it has found them
     for file in files:
         if fault := _fault_in(file, reader):
             return f"{file}: {fault}"
     cause = error.__cause__ or error
-    return f"cannot read {len(files)} {reader} files, the first is {files[0]}\n{type(cause).__name__}: {cause}"
+    what = f"cannot read {counted(len(files), f'{reader} file')}, the first is {files[0]}"
+    return f"{what}\n{type(cause).__name__}: {cause}"
 
 
 def disk_full(error: BaseException) -> str | None:
     """Where the library's own cache found no room, whatever it wrapped that in."""
     import datasets
 
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
             return (
                 f"no space left in the cache of the `datasets` library, {datasets.config.HF_DATASETS_CACHE}\n"
                 "free some, or set HF_DATASETS_CACHE to a folder on another disk"
             )
-        cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it was raised from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _fault_in(file: str, reader: str) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import fields_dict
 
 from neobert.data.mixed_rows import mixed_stream
 from neobert.data.splits import is_stream, select_splits
@@ -44,11 +46,18 @@ def _splits(options: Mix, name: str, context: BuildContext) -> Splits:
         if SOURCE_COLUMN in splits.train.features:
             raise UserError("it is a mixture itself: name its sources in this one")
     except UserError as error:
-        lines = str(error).replace("dataset.", f"dataset.select.{name}.")
-        raise UserError(f"source {name!r}: {lines}") from error
+        raise UserError(f"source {name!r}: {_keys_of(options, name, str(error))}") from error
     if is_stream(splits.train) and not options.weights:
         raise UserError(f"source {name!r}: {UNKNOWN_SIZE}")
     return splits
+
+
+def _keys_of(options: Mix, name: str, text: str) -> str:
+    """What is said of a dataset, with its keys named where this source has them."""
+    tables = dict.fromkeys(fields_dict(type(options.sources[name].options)), "sources")
+    tables |= dict.fromkeys(fields_dict(Selection), "select")
+    key = re.compile(rf"(?<![\w./-])dataset\.(?=({'|'.join(tables)})\b)")
+    return key.sub(lambda found: f"dataset.{tables[found[1]]}.{name}.", text)
 
 
 def _joined(rows: dict[str, Any], names: list[str]) -> Any:

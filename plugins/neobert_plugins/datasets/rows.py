@@ -16,6 +16,8 @@ from typing import IO, Any
 
 from attrs import frozen
 
+from neobert.errors import UserError
+
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What reading raises where a file, or its compression, ends too soon or is damaged."""
 _LINES_LOOKED_AT = 100
@@ -39,10 +41,10 @@ def rows_of(file: str, reader: str, *, text_unit: str = "line", separator: str =
     if Path(file).suffix == ".zst" or reader == "parquet" or (reader == "json" and not _is_json_lines(file)):
         return None
     if reader == "json":
-        return _guarded(_json_rows(file))
+        return _guarded(file, _json_rows(file))
     if reader == "csv":
-        return _guarded(_csv_rows(file, separator))
-    return _guarded(_text_rows(file, text_unit))
+        return _guarded(file, _csv_rows(file, separator))
+    return _guarded(file, _text_rows(file, text_unit))
 
 
 def open_bytes(file: str) -> IO[bytes]:
@@ -52,14 +54,18 @@ def open_bytes(file: str) -> IO[bytes]:
     return opened
 
 
-def _guarded(rows: Iterator[Row]) -> Iterator[Row]:
-    """What cannot be read to its end has one row more, which is damaged."""
+def _guarded(file: str, rows: Iterator[Row]) -> Iterator[Row]:
+    """What cannot be read to its end has one row more, which is damaged. Raises UserError where the system refuses
+    the file: another time it may give it, so nothing of it is skipped."""
     read = 0
     try:
         for row in rows:
             yield row
             read += 1
     except READ_ERRORS as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            msg = f"{file}: row {read + 1} cannot be read: {error.strerror}"
+            raise UserError(msg) from error
         yield Row(f"row {read + 1}", fault=f"cannot be read, nor what follows: {error}")
 
 

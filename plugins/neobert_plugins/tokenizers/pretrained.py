@@ -45,12 +45,14 @@ def load(options: Pretrained, said: str = "tokenizer.path") -> Any:
 
 
 def _read(options: Pretrained, said: str) -> Any:
+    from huggingface_hub.constants import HF_HUB_OFFLINE
     from transformers import AutoTokenizer
 
     folder = Path(options.path).expanduser()
     local = folder.is_dir()
+    no_folder = f"there is no such folder (from {Path.cwd()})"
     if not local and (folder.is_absolute() or options.path.startswith((".", "~")) or options.path.count("/") > 1):
-        msg = f"{said} = {options.path!r}: no such folder (from {Path.cwd()}), and not a hub name"
+        msg = f"{said} = {options.path!r}: {no_folder}, and it is not a hub name"
         raise UserError(msg)
     try:
         return AutoTokenizer.from_pretrained(
@@ -61,8 +63,9 @@ def _read(options: Pretrained, said: str) -> Any:
             model_input_names=["input_ids", "attention_mask"],
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        where = "folder" if local else "hub or its local cache"
-        msg = f"{said} = {options.path!r}: the {where} gives no tokenizer\n{type(error).__name__}: {error}"
+        hub = "the hub's local cache (HF_HUB_OFFLINE is set)" if HF_HUB_OFFLINE else "the hub or its local cache"
+        where = "the folder gives" if local else f"{no_folder}, and under that name {hub} gives"
+        msg = f"{said} = {options.path!r}: {where} no tokenizer\n{type(error).__name__}: {error}"
         raise UserError(msg) from error
 
 

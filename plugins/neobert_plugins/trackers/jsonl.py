@@ -7,6 +7,8 @@ import math
 import os
 from typing import TYPE_CHECKING
 
+from neobert.files import place_named
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -21,6 +23,7 @@ class JsonlTracker:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._file = path.open("ab+")
         self._end_broken_line()
 
@@ -30,12 +33,14 @@ class JsonlTracker:
             msg = "a metric cannot be called `step`: that is the line's own key"
             raise ValueError(msg)
         line = {"step": step, **{name: _finite_or_text(value) for name, value in metrics.items()}}
-        self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+        with place_named(self._path):
+            self._file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Closes the file; a second time does nothing."""
-        self._file.close()
+        with place_named(self._path):
+            self._file.close()
 
     def _end_broken_line(self) -> None:
         """A run that was killed while it wrote leaves half a line: what follows must not be glued to it."""

@@ -85,6 +85,16 @@ def test_resumed_anywhere_it_is_the_unbroken_run(make_mixed, streams, packed):
         assert contents(steps_of(make_mixed(**keys), 8, cursor, stop)) == contents(unbroken[stop : stop + 8])
 
 
+def test_the_source_of_each_sequence_is_known(make_mixed):
+    data = make_mixed()
+    for step in steps_of(data, 5):
+        (micro,) = step.micro_batches
+        tokens = Counter()
+        for name, length in zip(data.corpus.source_names(micro.pieces), micro.pieces.lengths.tolist(), strict=True):
+            tokens[name] += length
+        assert tokens == step.source_tokens
+
+
 @pytest.mark.parametrize(
     ("streams", "workers", "world_size"),
     [(("web",), 0, 2), (("web", "books"), 0, 2), (("web",), 3, 1), (("web", "books"), 3, 2)],

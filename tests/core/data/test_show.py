@@ -34,6 +34,12 @@ def test_what_stands_there_and_what_is_asked_for(tokenizer):
     assert shown.summary[1] == "3 tokens asked for (33.33%): 33.3% masked, 33.3% replaced, 33.3% kept"
 
 
+def test_a_sequence_of_a_mixture_is_shown_with_its_source(tokenizer):
+    shown = show(masked_batch(), tokenizer, ["web", "bo\noks"])
+    assert [text_of(spans).split(" [CLS]")[0] for spans in shown.sequences] == ["(web)", "(bo oks)"]
+    assert show(masked_batch(), tokenizer, ["web"]).sequences == show(masked_batch(), tokenizer).sequences
+
+
 def test_padding_is_counted_and_no_text(tokenizer):
     shown = show(pad_batch(masked_batch(), 12, 0), tokenizer)
     assert text_of(shown.sequences[-1]) == "(3 tokens of padding)"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from neobert.cli import main
 from neobert.errors import UserError
 
 Run = Callable[..., tuple[int, str]]
@@ -74,6 +75,13 @@ def test_any_step_goes_on_bit_for_bit(go: Run, mixed: None, workers: int) -> Non
         assert status == 0
         assert Path("whole", STATE).read_bytes() == Path(f"resumed{step}", STATE).read_bytes()
         assert lines(f"resumed{step}") == [line for line in expected if line["step"] > step]
+
+
+def test_batches_are_shown_with_the_source_of_each_sequence(mixed: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(("recipe.toml", "--show-batch", "4")) == 0
+    shown = [line.split("| ")[1] for line in capsys.readouterr().out.splitlines() if "| " in line]
+    beginnings = {line.split("[CLS]")[0] for line in shown if not line.endswith("of padding)")}
+    assert beginnings == {"(lines) ", "(bodies) "}
 
 
 STOP = ("--dataset.when_exhausted=stop", "--trainer.logging_steps=7")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
+import os
 import pickle
 
 import datasets
@@ -11,6 +13,7 @@ import pytest
 
 from neobert.damage import DAMAGE_COLUMN
 from neobert.errors import UserError
+from neobert_plugins.datasets import rows as file_rows
 from neobert_plugins.datasets.options import Files, Hub
 
 CASES = {
@@ -104,7 +107,7 @@ def test_paragraphs_and_whole_files(tmp_path):
 def test_a_json_file_that_is_one_list_streams_whole_or_not_at_all(tmp_path):
     rows = read(tmp_path, "a.json", b'[{"text": "a"}, {"text": "b"}]', streaming=True)
     assert list(rows.select_columns(["text"])) == [{"text": "a"}, {"text": "b"}]
-    with pytest.raises(UserError, match=r"cannot read 1 json files, the first is .*b\.json"):
+    with pytest.raises(UserError, match=r"cannot read 1 json file, the first is .*b\.json"):
         read(tmp_path, "b.json", b'[{"text": "a"}, {"te', streaming=True)
 
 
@@ -139,6 +142,24 @@ def test_skipping_into_a_damaged_stream_and_pickling_it_change_no_row(tmp_path):
 def test_a_header_that_cannot_be_read_is_no_row_to_skip(tmp_path):
     with pytest.raises(UserError, match=r"a\.csv: its header is not UTF-8"):
         list(read(tmp_path, "a.csv", b"te\xe9xt\na\n", streaming=True))
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_what_ends_the_reading_is_named_and_no_row_that_is_only_skipped(tmp_path, streaming):
+    (tmp_path / "a.tsv").write_bytes(b"text\tn\na, b, c\t1\nb\t2\t3\n")
+    (tmp_path / "b.tsv").write_bytes(b"te\xe9xt\tn\na\t1\n")
+    with pytest.raises(UserError, match=r"b\.tsv: its header is not UTF-8"):
+        list(Files(path=str(tmp_path / "*.tsv"), streaming=streaming).build(None)["train"])
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_file_that_the_system_refuses_is_not_skipped_as_damaged(tmp_path, monkeypatch, streaming):
+    def refuse(file):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(file_rows, "open_bytes", refuse)
+    with pytest.raises(UserError, match=r"a\.txt: row 1 cannot be read: Input/output error"):
+        list(read(tmp_path, "a.txt", b"a\n\xff\n", streaming=streaming))
 
 
 def test_a_hub_stream_that_fails_names_dataset_split_file_and_row(tmp_path, monkeypatch):

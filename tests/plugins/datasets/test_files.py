@@ -85,7 +85,7 @@ def test_evaluation_files_and_streams(tmp_path):
         ({}, "none*.txt", "matches no file"),
         ({"a.dat": "x"}, "a.dat", "cannot tell the format of 1 files"),
         ({"a.txt": "x", "b.csv": "x"}, "*", r"known among them: csv, text"),
-        ({"a.json": '[{"text": "x"}, {"te'}, "a.json", r"cannot read 1 json files, the first is .*a\.json"),
+        ({"a.json": '[{"text": "x"}, {"te'}, "a.json", r"cannot read 1 json file, the first is .*a\.json"),
         ({"a.jsonl": ""}, "a.jsonl", r"a\.jsonl: the file is empty"),
         ({"a.jsonl": '{"text": "cut'}, "a.jsonl", r"a\.jsonl: row 1 is not JSON"),
         ({"a.parquet": "PAR1 no"}, "a.parquet", r"a\.parquet: not a whole Parquet file"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import datasets
 import pytest
+from attrs import frozen
 
 from neobert import Part, UserError
 from neobert.data.mixed_rows import parts_of
@@ -18,11 +19,11 @@ from neobert_plugins.datasets.mix_options import Mix, Selection
 from neobert_plugins.datasets.options import Files
 
 
+@frozen
 class Rows:
     """A stranger's dataset."""
 
-    def __init__(self, **splits):
-        self.splits = splits
+    splits: dict
 
     def build(self, context):
         return self.splits
@@ -33,7 +34,7 @@ def rows(*texts, column="text", **more):
 
 
 def source(**splits):
-    return Part(kind="dataset", name="rows", options=Rows(**splits))
+    return Part(kind="dataset", name="rows", options=Rows(splits))
 
 
 def build(**keys):
@@ -99,8 +100,10 @@ def test_what_is_wrong_with_a_source_is_said_with_its_name():
         build(sources={"web": source(train=rows("a").to_iterable_dataset())})
     with pytest.raises(UserError, match="source 'web': it is a mixture itself"):
         build(sources={"web": source(train=rows("a", **{SOURCE_COLUMN: [0]}))})
-    with pytest.raises(UserError, match=r"source 'web': .*matches no file"):
-        build(sources={"web": Part(kind="dataset", name="files", options=Files(path="no/such*"))})
+    with pytest.raises(
+        UserError, match=r"source 'web': dataset\.sources\.web\.path = 'no/dataset\.text' matches no file"
+    ):
+        build(sources={"web": Part(kind="dataset", name="files", options=Files(path="no/dataset.text"))})
 
 
 def test_what_the_core_is_told():

@@ -167,6 +167,12 @@ def test_no_such_folder(path):
         Pretrained(path=path).build(context())
 
 
+def test_a_name_that_is_neither_a_folder_nor_in_the_cache(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"no such folder \(from .*local cache \(HF_HUB_OFFLINE is set\) gives no"):
+        Pretrained(path="nowhere").build(context())
+
+
 def test_a_folder_without_a_tokenizer(tmp_path):
     with pytest.raises(UserError, match="the folder gives no tokenizer"):
         Pretrained(path=str(tmp_path)).build(context())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
 from neobert import BuildContext
 from neobert_plugins.trackers import Jsonl, TensorBoard, Wandb
+from neobert_plugins.trackers.jsonl import JsonlTracker
 
 
 @pytest.fixture
@@ -67,6 +69,16 @@ def test_jsonl_refuses_a_metric_called_step(context):
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("tensorboard"), reason="the extra `tensorboard` is not installed")
+def test_jsonl_names_its_file_where_the_disk_is_full(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no device that is always full")
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    tracker = JsonlTracker(tmp_path / "metrics.jsonl")
+    for write in (lambda: tracker.log({"train/loss": 1.0}, 1), tracker.close):
+        with pytest.raises(OSError, match=f"No space left on device: '{tmp_path}/metrics.jsonl'"):
+            write()
+
+
 def test_tensorboard_writes_events_that_tensorboard_reads(context):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
