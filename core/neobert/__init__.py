@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from neobert.capabilities import Capabilities
+from neobert.capabilities import AttentionNeeds, Capabilities
 from neobert.context import BuildContext, ParameterGroup
 from neobert.errors import NotBuiltError, RecipeError, UserError
 from neobert.hookspecs import hookimpl
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from neobert.batch import Batch, SequenceLayout
 
 __all__ = [
+    "AttentionNeeds",
     "Batch",
     "BuildContext",
     "Capabilities",

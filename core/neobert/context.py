@@ -45,6 +45,8 @@ class BuildContext:
     run_directory: Path
     max_seq_length: int
     max_steps: int
+    compute_dtype: str = "float32"
+    """What q, k and v come in while training: ``bfloat16`` under ``trainer.mixed_precision = "bf16"``."""
     _vocab_size: int | None = field(default=None)
     _dataset: Mapping[str, Any] | None = field(default=None)
     _tokenizer: Any = field(default=None)

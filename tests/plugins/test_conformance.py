@@ -20,6 +20,7 @@ SMALL_MODEL = {
 CASES = [
     ("attn_backend", "sdpa", {}),
     ("attn_backend", "eager", {}),
+    ("attn_backend", "auto", {}),
     ("model", "neobert", SMALL_MODEL),
     ("model", "neobert", {**SMALL_MODEL, "attn_backend": "eager", "dropout_prob": 0.2}),
     ("model", "neobert", {**SMALL_MODEL, "ngpt": True}),
@@ -42,7 +43,12 @@ CASES = [
     ("tracker", "jsonl", {}),
     ("tracker", "tensorboard", {}),
 ]
+_APART = "needs a CUDA device, or minutes; see tests/plugins/attention"
 NOT_RUN_HERE = {
+    **{
+        ("attn_backend", name): _APART
+        for name in ("varlen", "flash_attn_varlen", "flash_attn_3_varlen", "flash_attn_4_varlen", "flex")
+    },
     ("tracker", "wandb"): "opens a run of an outside service; see tests/plugins/trackers",
     ("tokenizer", "pretrained"): "needs a tokenizer's folder; below",
     ("dataset", "disk"): "needs a folder; below",

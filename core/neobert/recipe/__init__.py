@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from neobert.recipe.checks import check_device
+    from neobert.recipe.attention import attention_choices, check_device, compute_dtype
     from neobert.recipe.differences import Change, compare
     from neobert.recipe.loading import load_recipe
     from neobert.recipe.overrides import TABLES, is_override
@@ -20,8 +20,10 @@ __all__ = [
     "TABLES",
     "Change",
     "Recipe",
+    "attention_choices",
     "check_device",
     "compare",
+    "compute_dtype",
     "is_override",
     "load_recipe",
     "render_check",
@@ -31,8 +33,10 @@ _HOME = {
     "TABLES": "overrides",
     "Change": "differences",
     "Recipe": "tree",
-    "check_device": "checks",
+    "attention_choices": "attention",
+    "check_device": "attention",
     "compare": "differences",
+    "compute_dtype": "attention",
     "is_override": "overrides",
     "load_recipe": "loading",
     "render_check": "show",

@@ -109,9 +109,10 @@ class Registry:
         plugin = self.find(kind, name, by_default=by_default)
         problem = plugin.problem()
         if problem is not None:
-            install = plugin.install()
-            hint = f"this plugin of {plugin.source} cannot run here: {problem}"
-            raise UnusablePluginError(kind, name, hint if install is None else f"{hint}\n{install}")
+            others = [other.name for other in self.plugins if other.kind == kind and other.problem() is None]
+            ways_out = [plugin.install(), f"or name another: {', '.join(others)}" if others else None]
+            lines = [f"this plugin of {plugin.source} cannot run here: {problem}", *filter(None, ways_out)]
+            raise UnusablePluginError(kind, name, "\n".join(lines))
         return plugin
 
     def _unknown(self, kind: str, name: str) -> str:

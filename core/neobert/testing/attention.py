@@ -13,7 +13,7 @@ import torch
 from attrs import frozen
 
 from neobert.batch import SequenceLayout
-from neobert.capabilities import Capabilities
+from neobert.capabilities import Capabilities, Target, capabilities_of
 from neobert.testing.context import as_options, build, per_sequence, text_context
 from neobert.testing.promises import require, require_close, require_equal
 from neobert.testing.reference import plain_attention
@@ -34,21 +34,22 @@ def check_attn_backend(options: Any) -> None:
     Raises `AssertionError` for a broken promise, `unittest.SkipTest` where none of its devices is here.
     """
     options = as_options(options)
-    capabilities = getattr(options, "capabilities", Capabilities())
-    devices = [device for device in capabilities.devices if _is_here(device)]
+    stated = capabilities_of(options)
+    devices = [torch.device(device) for device in stated.devices if _is_here(device)]
     if not devices:
-        msg = f"runs on {', '.join(capabilities.devices)}, and this machine has none of them"
+        msg = f"runs on {', '.join(stated.devices)}, and this machine has none of them"
         raise SkipTest(msg)
     for device in devices:
-        backend = build("attn_backend", options, text_context(device=torch.device(device)))
-        for name in capabilities.dtypes:
+        for name in stated.dtypes:
             dtype = getattr(torch, name, None)
             if not isinstance(dtype, torch.dtype):
                 msg = f"capabilities.dtypes names torch dtypes\n  found: {name!r}"
                 raise AssertionError(msg)
-            if device == "mps" and dtype == torch.float64:
+            if device.type == "mps" and dtype == torch.float64:
                 continue  # no Apple GPU has it
-            _check_on(_Setting(backend, capabilities, torch.device(device), dtype))
+            backend = build("attn_backend", options, text_context(device=device, compute_dtype=name))
+            capabilities = capabilities_of(options, Target.of(device, name))
+            _check_on(_Setting(backend, capabilities, device, dtype))
 
 
 @frozen

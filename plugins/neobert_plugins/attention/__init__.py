@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-from attrs import frozen
-
-from neobert import BuildContext, Capabilities, hookimpl
-
-if TYPE_CHECKING:
-    from neobert.interfaces import AttentionBackend
-
-
-@frozen(kw_only=True)
-class SdpaAttention:
-    """torch's scaled_dot_product_attention, one call for each run of equally long sequences; any device."""
-
-    capabilities: ClassVar[Capabilities] = Capabilities(window=True, dropout=True)
-
-    def build(self, context: BuildContext) -> AttentionBackend:
-        from neobert_plugins.attention.sdpa import attend
-
-        return attend
-
-
-@frozen(kw_only=True)
-class EagerAttention:
-    """Plain softmax attention, one sequence at a time: the reference that others are compared with."""
-
-    capabilities: ClassVar[Capabilities] = Capabilities(window=True, dropout=True)
-
-    def build(self, context: BuildContext) -> AttentionBackend:
-        from neobert_plugins.attention.eager import attend
-
-        return attend
+from neobert import hookimpl
+from neobert_plugins.attention.auto import AutoAttention
+from neobert_plugins.attention.options import (
+    EagerAttention,
+    FlashAttention,
+    FlashAttention3,
+    FlashAttention4,
+    FlexAttention,
+    SdpaAttention,
+    VarlenAttention,
+)
 
 
 @hookimpl
 def neobert_attn_backends() -> dict[str, type]:
-    return {"eager": EagerAttention, "sdpa": SdpaAttention}
+    return {
+        "auto": AutoAttention,
+        "eager": EagerAttention,
+        "flash_attn_varlen": FlashAttention,
+        "flash_attn_3_varlen": FlashAttention3,
+        "flash_attn_4_varlen": FlashAttention4,
+        "flex": FlexAttention,
+        "sdpa": SdpaAttention,
+        "varlen": VarlenAttention,
+    }
