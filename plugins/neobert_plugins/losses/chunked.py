@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
+
+from neobert.products import SMALLEST, linear, product
 
 CHUNK_LOGITS = 1 << 23
 """Logits held at once: 32 MiB of float32."""
@@ -27,7 +28,7 @@ def linear_cross_entropy_sum(
     Products run in autocast's dtype where it is on; softmax and sums in float32 at least. With no row it is a
     zero that has a gradient, of zeros. Not differentiable twice.
     """
-    rows = max(1, chunk_logits // weight.shape[0])
+    rows = _chunk_rows(hidden.shape[0], chunk_logits // weight.shape[0])
     wants_gradient = torch.is_grad_enabled()
     total: Tensor = _LinearCrossEntropySum.apply(hidden, weight, bias, labels, rows, wants_gradient)  # type: ignore[no-untyped-call]
     return total
@@ -41,7 +42,7 @@ class _LinearCrossEntropySum(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         labels: Tensor,
-        rows: int,
+        rows: list[int],
         wants_gradient: bool,
     ) -> Tensor:
         device = hidden.device.type
@@ -56,12 +57,14 @@ class _LinearCrossEntropySum(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             layer = (weight.to(dtype), None if bias is None else bias.to(dtype))
             chunks = zip(torch.split(hidden.to(dtype), rows), torch.split(labels, rows), strict=True)
-            for index, (chunk, targets) in enumerate(chunks):
-                logits = F.linear(chunk, *layer).to(precise)
-                log_shares = F.log_softmax(logits, dim=-1)
+            start = 0
+            for chunk, targets in chunks:
+                logits = linear(chunk, *layer).to(precise)
+                log_shares = logits.log_softmax(-1)
                 total -= log_shares.gather(1, targets[:, None]).sum()
                 if any(wanted):
-                    _add_gradients(gradients, log_shares, targets, chunk, layer[0], index * rows)
+                    _add_gradients(gradients, log_shares, targets, chunk, layer[0], start)
+                start += len(chunk)
         ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in (hidden, weight, bias)]
         ctx.save_for_backward(*gradients)
         return total
@@ -74,6 +77,16 @@ class _LinearCrossEntropySum(torch.autograd.Function):
             for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         )
         return (*scaled, None, None, None)
+
+
+def _chunk_rows(count: int, most: int) -> list[int]:
+    """Rows of each chunk: few different numbers but for the last, which is small. A new shape costs some libraries
+    time (`neobert.products`)."""
+    step = min(SMALLEST, max(1, most))
+    whole = max(step, most // step * step)
+    sizes = [whole] * (count // whole)
+    rest = count % whole
+    return [*sizes, *(size for size in (rest // step * step, rest % step) if size)] or [0]
 
 
 def _add_gradients(
@@ -92,8 +105,6 @@ def _add_gradients(
         for_bias += for_logits.sum(0)
     low = for_logits.to(chunk.dtype)
     if for_hidden is not None:
-        for_hidden[start : start + len(chunk)] = low @ weight
-    if for_weight is not None and for_weight.dtype == chunk.dtype:
-        for_weight.addmm_(low.T, chunk)
-    elif for_weight is not None:
-        for_weight += low.T @ chunk
+        for_hidden[start : start + len(chunk)] = product(low, weight)
+    if for_weight is not None:
+        for_weight += product(low.T, chunk)

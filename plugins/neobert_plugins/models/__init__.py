@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, lt, optional
 
-from neobert import BuildContext, Capabilities, Part, hookimpl, part
+from neobert import AttentionNeeds, BuildContext, Part, hookimpl, part
 
 if TYPE_CHECKING:
     from neobert.interfaces import Encoder
@@ -82,12 +82,6 @@ class NeoBERT:
     def check(self, recipe: Any) -> list[str]:
         """What cannot work together, found before any work."""
         problems = [*self._shape_problems(), *self._ngpt_problems()]
-        capabilities = getattr(self.attn_backend.options, "capabilities", Capabilities())
-        if self.dropout_prob > 0 and not capabilities.dropout:
-            problems.append(
-                f"dropout_prob = {self.dropout_prob} needs dropout in attention, and attn_backend "
-                f"{self.attn_backend.name!r} has none: set dropout_prob = 0.0 or name another backend"
-            )
         longest = recipe.dataset.max_seq_length
         if longest > self.max_position_embeddings:
             problems.append(
@@ -95,6 +89,10 @@ class NeoBERT:
                 f"{self.max_position_embeddings}: lower the one or raise the other"
             )
         return problems
+
+    def attention_needs(self) -> AttentionNeeds:
+        """What `--check` looks for in the backend's capabilities."""
+        return AttentionNeeds(dropout_p=self.dropout_prob, head_dim=self.head_dim)
 
     def build(self, context: BuildContext) -> Encoder:
         from neobert_plugins.models.encoder import NeoBERTEncoder

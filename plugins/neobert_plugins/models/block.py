@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neobert_plugins.models.rotary import rotate
+from neobert_plugins.models.gating import gated
+from neobert_plugins.models.norm import RMSNorm
+from neobert_plugins.models.rotary import split_rotated
 
 if TYPE_CHECKING:
     from neobert import SequenceLayout
@@ -56,8 +57,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(T, C) -> (T, C)."""
-        gate_TI, up_TI = self.w12(hidden).chunk(2, dim=-1)
-        out: Tensor = self.w3(F.silu(gate_TI) * up_TI)
+        out: Tensor = self.w3(gated(self.w12(hidden)))
         return out
 
 
@@ -67,9 +67,7 @@ def split_heads(qkv: Tensor, num_heads: int, rotary: Tensor | None) -> tuple[Ten
     if rotary is None:
         q, k, v = qkv_TH3D.unbind(2)
         return q, k, v
-    qk_TH2D, v_TH1D = torch.split(qkv_TH3D, [2, 1], dim=2)
-    q, k = rotate(qk_TH2D, rotary).unbind(2)
-    return q, k, v_TH1D.squeeze(2)
+    return split_rotated(qkv_TH3D, rotary)
 
 
 def select(keep: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -79,7 +77,7 @@ def select(keep: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 def make_norm(options: NeoBERT) -> nn.Module:
     """RMSNorm or LayerNorm over the hidden size, as the options say."""
-    kind = nn.RMSNorm if options.rms_norm else nn.LayerNorm
+    kind = RMSNorm if options.rms_norm else nn.LayerNorm
     return kind(options.hidden_size, eps=options.norm_eps)
 
 

@@ -5,8 +5,11 @@ Shapes: T tokens in the stream, H heads, D head dim.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def rotary_table(position_ids: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> Tensor:
@@ -20,8 +23,36 @@ def rotary_table(position_ids: Tensor, head_dim: int, theta: float, dtype: torch
     return torch.stack((angles.cos(), angles.sin()), dim=-1)
 
 
-def rotate(heads: Tensor, table: Tensor) -> Tensor:
-    """heads (T, ..., D), table (T, D / 2, 2) -> heads, each pair (2 j, 2 j + 1) turned as one complex."""
+def split_rotated(qkv: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """qkv (T, H, 3, D), table (T, D / 2, 2) -> q, k, v (T, H, D); pairs (2 j, 2 j + 1) of q and k turned."""
+    q, k, v = _SplitRotated.apply(qkv, table)  # type: ignore[no-untyped-call]
+    return q, k, v
+
+
+class _SplitRotated(torch.autograd.Function):
+    """One pass over q and k each way; the three gradients are written into one tensor, with nothing in between."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(table)
+        qk_TH2D, v_TH1D = torch.split(qkv, [2, 1], dim=2)
+        q, k = _turn(qk_TH2D, table).unbind(2)
+        return q, k, v_TH1D.squeeze(2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, for_q: Tensor, for_k: Tensor, for_v: Tensor) -> tuple[Tensor, None]:
+        (table,) = ctx.saved_tensors
+        back = torch.stack((table[..., 0], -table[..., 1]), dim=-1)
+        grad_TH3D = for_v.new_empty(*for_v.shape[:2], 3, for_v.shape[2])
+        for part, for_part in zip(grad_TH3D.unbind(2), (for_q, for_k), strict=False):
+            part.copy_(_turn(for_part, back))
+        grad_TH3D[:, :, 2].copy_(for_v)
+        return grad_TH3D, None
+
+
+def _turn(heads: Tensor, table: Tensor) -> Tensor:
+    """heads (T, ..., D), table (T, D / 2, 2) -> heads, each pair multiplied as one complex number."""
     pairs = torch.unflatten(heads.to(table.dtype), -1, (-1, 2))
     turns = table.view(table.shape[0], *(1,) * (heads.dim() - 2), -1, 2)
     return _product(pairs, turns).flatten(-2).to(heads.dtype)

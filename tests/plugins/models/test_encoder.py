@@ -4,10 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from attrs import evolve
 from torch.utils.checkpoint import checkpoint
 
-from neobert import Capabilities, Part, SequenceLayout
+from neobert import AttentionNeeds, SequenceLayout
 
 LENGTHS = (5, 1, 7, 7, 2)
 VARIANTS = {
@@ -237,13 +236,8 @@ def test_check_finds_what_cannot_work(options):
     assert len(problems(options(ngpt=True, hidden_act="gelu", rms_norm=False))) == 2
 
 
-def test_check_refuses_dropout_where_the_backend_has_none(options):
-    class NoDropout:
-        capabilities = Capabilities()
-
-    made = evolve(options(dropout_prob=0.1), attn_backend=Part(kind="attn_backend", name="x", options=NoDropout()))
-    assert "attn_backend 'x' has none" in problems(made)[0]
-    assert problems(options(dropout_prob=0.1)) == []
+def test_what_it_asks_of_its_backend(options):
+    assert options(dropout_prob=0.1).attention_needs() == AttentionNeeds(dropout_p=0.1, head_dim=options().head_dim)
 
 
 @pytest.mark.parametrize("ngpt", [False, True])

@@ -5,42 +5,56 @@ import cmath
 import pytest
 import torch
 
-from neobert_plugins.models.rotary import rotary_table, rotate
+from neobert_plugins.models.rotary import rotary_table, split_rotated
+
+
+def rotate(heads, table):
+    """q's part of (T, H, D) heads, through the one door."""
+    return split_rotated(torch.stack((heads, heads, heads), dim=2), table)[0]
 
 
 def test_pairs_turn_by_an_angle_of_the_position():
     torch.manual_seed(0)
-    heads = torch.randn(4, 3, 2, 6, dtype=torch.float64)
+    qkv = torch.randn(4, 2, 3, 6, dtype=torch.float64)
     positions = torch.tensor([0, 1, 0, 700])
-    turned = rotate(heads, rotary_table(positions, 6, 100.0, torch.float64))
-    for t, position in enumerate(positions.tolist()):
-        for pair in range(3):
-            x = heads[t, 1, 1, 2 * pair : 2 * pair + 2].tolist()
-            expected = complex(*x) * cmath.exp(1j * position * 100.0 ** (-2 * pair / 6))
-            found = turned[t, 1, 1, 2 * pair : 2 * pair + 2].tolist()
-            assert found == pytest.approx([expected.real, expected.imag], abs=1e-12)
+    q, k, v = split_rotated(qkv, rotary_table(positions, 6, 100.0, torch.float64))
+    assert torch.equal(v, qkv[:, :, 2])
+    for part, turned in enumerate((q, k)):
+        for t, position in enumerate(positions.tolist()):
+            for pair in range(3):
+                x = qkv[t, 1, part, 2 * pair : 2 * pair + 2].tolist()
+                expected = complex(*x) * cmath.exp(1j * position * 100.0 ** (-2 * pair / 6))
+                found = turned[t, 1, 2 * pair : 2 * pair + 2].tolist()
+                assert found == pytest.approx([expected.real, expected.imag], abs=1e-12)
+
+
+def test_the_gradient_is_that_of_the_function():
+    torch.manual_seed(0)
+    qkv = torch.randn(3, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    table = rotary_table(torch.tensor([0, 1, 5]), 4, 100.0, torch.float64)
+    assert torch.autograd.gradcheck(lambda x: split_rotated(x, table), (qkv,))
 
 
 def test_scores_depend_on_the_distance_alone():
     torch.manual_seed(0)
-    q, k = torch.randn(2, 1, 8, dtype=torch.float64)
+    q, k = torch.randn(2, 1, 1, 8, dtype=torch.float64)
     scores = []
     for start in (0, 5, 900):
         table = rotary_table(torch.tensor([start, start + 3]), 8, 10000.0, torch.float64)
-        scores.append(rotate(q, table[:1]) @ rotate(k, table[1:]).T)
+        scores.append(rotate(q, table[:1])[0] @ rotate(k, table[1:])[0].T)
     torch.testing.assert_close(scores[0], scores[1])
     torch.testing.assert_close(scores[0], scores[2])
 
 
 def test_compiled_code_turns_them_the_same_way():
     torch.manual_seed(0)
-    heads = torch.randn(5, 2, 2, 8, dtype=torch.float64, requires_grad=True)
+    qkv = torch.randn(5, 2, 3, 8, dtype=torch.float64, requires_grad=True)
     table = rotary_table(torch.arange(5), 8, 10000.0, torch.float64)
-    compiled = torch.compile(rotate, backend="eager", fullgraph=True)
-    weights = torch.randn_like(heads)
-    torch.testing.assert_close(compiled(heads, table), rotate(heads, table))
-    (ours,) = torch.autograd.grad((compiled(heads, table) * weights).sum(), heads)
-    (theirs,) = torch.autograd.grad((rotate(heads, table) * weights).sum(), heads)
+    compiled = torch.compile(split_rotated, backend="eager", fullgraph=True)
+    weights = torch.randn(3, 5, 2, 8, dtype=torch.float64)
+    torch.testing.assert_close(compiled(qkv, table), split_rotated(qkv, table))
+    (ours,) = torch.autograd.grad((torch.stack(compiled(qkv, table)) * weights).sum(), qkv)
+    (theirs,) = torch.autograd.grad((torch.stack(split_rotated(qkv, table)) * weights).sum(), qkv)
     torch.testing.assert_close(ours, theirs)
 
 

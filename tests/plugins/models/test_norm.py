@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from neobert_plugins.models.gating import gated
+from neobert_plugins.models.norm import RMSNorm
+
+
+def test_rms_norm_is_torchs():
+    torch.manual_seed(0)
+    x, weight = torch.randn(7, 12, dtype=torch.float64, requires_grad=True), torch.randn(12, dtype=torch.float64)
+    norm = RMSNorm(12, eps=1e-3).double()
+    norm.weight.data.copy_(weight)
+    torch.testing.assert_close(norm(x), F.rms_norm(x, (12,), weight, 1e-3))
+    assert torch.autograd.gradcheck(lambda *given: _call(norm, *given), (x, weight.requires_grad_()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_rms_norm_under_autocast_is_torchs(dtype):
+    x = torch.randn(5, 16, dtype=dtype)
+    norm = RMSNorm(16, eps=1e-5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(norm(x), F.rms_norm(x, (16,), norm.weight, 1e-5))
+
+
+def test_the_gate_is_silu_times_up():
+    torch.manual_seed(0)
+    gate_up = torch.randn(5, 12, dtype=torch.float64, requires_grad=True)
+    gate, up = gate_up.chunk(2, dim=-1)
+    torch.testing.assert_close(gated(gate_up), F.silu(gate) * up)
+    assert torch.autograd.gradcheck(gated, (gate_up,))
+
+
+@pytest.mark.parametrize("function", [gated, RMSNorm(12, eps=1e-5)])
+def test_no_row_is_no_row(function):
+    x = torch.randn(0, 12, requires_grad=True)
+    out = function(x)
+    out.sum().backward()
+    assert out.shape[0] == 0
+    assert x.grad.shape == (0, 12)
+
+
+def _call(norm, x, weight):
+    return torch.func.functional_call(norm, {"weight": weight}, x)
