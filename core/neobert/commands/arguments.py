@@ -65,6 +65,13 @@ FLAGS = (
         takes_recipe=True,
     ),
     Flag(
+        "--profile",
+        ("STEPS",),
+        "train RECIPE for so many steps and say where their time goes; the trace: trainer.output_dir with -profile",
+        "profile",
+        takes_recipe=True,
+    ),
+    Flag(
         "--preprocess",
         (),
         "select RECIPE's rows, make its tokenizer, tokenize; print the tables to use on other machines",

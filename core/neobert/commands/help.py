@@ -9,6 +9,7 @@ _TOP = """\
 usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run RECIPE --check [--TABLE.KEY VALUE ...]
        neobert-run RECIPE --show-batch [N] | --data-report | --audit-data STEPS
+       neobert-run RECIPE --profile STEPS
        neobert-run RECIPE --preprocess [--output FOLDER]
        neobert-run --list-plugins [--kind KIND] [--json]
        neobert-run --explain KIND.NAME

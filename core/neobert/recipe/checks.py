@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from neobert.capabilities import Capabilities
 from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
@@ -17,6 +16,12 @@ if TYPE_CHECKING:
     from neobert.parts import Part
     from neobert.recipe.tree import Recipe
 
+_ONLY_WITH = {
+    "torch_compile_backend": "torch_compile",
+    "torch_compile_dynamic": "torch_compile",
+    "gradient_checkpointing_every": "gradient_checkpointing",
+}
+"""Keys of ``[trainer]`` that do nothing, unless another is true."""
 _FIRST_WORD = re.compile(r"[\w.]*\w")
 
 
@@ -34,29 +39,6 @@ def combination_problems(recipe: Recipe) -> list[Problem]:
             key, text = _located(message, path, flat)
             found.append(problem(key, text))
     return found
-
-
-def check_device(recipe: Recipe, device_type: str) -> list[Problem]:
-    """What the model's attention backends cannot do on this type of device (``cpu``, ``cuda``, ``mps``)."""
-    dtype = "bfloat16" if recipe.trainer.mixed_precision == "bf16" else "float32"
-    found = []
-    for path, part in recipe.parts():
-        if path[0] != "model" or part.kind != "attn_backend":
-            continue
-        capabilities = getattr(part.options, "capabilities", None) or Capabilities()
-        key = dotted((*path, "name"))
-        for message in _incapable(capabilities, device_type, dtype):
-            found.append(Problem(recipe.origins[key], key, toml_text(part.name), message))
-    return found
-
-
-def _incapable(capabilities: Capabilities, device_type: str, dtype: str) -> Iterator[str]:
-    if device_type not in capabilities.devices:
-        yield f"runs on {', '.join(capabilities.devices)}, and this run is on {device_type}"
-    elif device_type not in capabilities.train_devices:
-        yield f"trains on {', '.join(capabilities.train_devices)}, and this run is on {device_type}"
-    if dtype not in capabilities.dtypes:
-        yield f"computes in {', '.join(capabilities.dtypes)}; trainer.mixed_precision asks for {dtype}"
 
 
 def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -77,6 +59,9 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
         for key in ("prefetch_factor", "persistent_workers"):
             if getattr(dataset, key):
                 yield f"dataset.{key}", "contradicts dataset.num_workers = 0: without workers it does nothing"
+    for key, needed in _ONLY_WITH.items():
+        if getattr(recipe.trainer, key) is not None and not getattr(recipe.trainer, needed):
+            yield f"trainer.{key}", f"has no effect: trainer.{needed} is false; set that too, or leave this out"
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (

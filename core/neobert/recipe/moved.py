@@ -14,7 +14,6 @@ _MTEB = "scoring on MTEB is not part of this tool: open the exported folder with
 _CLIP = "query-key clipping is not part of the `muon` optimizer here; `trainer.gradient_clipping` bounds the norm"
 _ORTHOGONAL = "always Newton-Schulz; `optimizer.ns_steps` sets its steps"
 _BEST = "every saved step is exported; choose the best by its line in metrics.jsonl"
-_COMPILE = "there is one way to compile, static shapes with inductor: `trainer.torch_compile = true`"
 _START = "`model.weights` names the folder or safetensors file to start from"
 _RETRY = "a stream that fails stops the run; go on with `trainer.resume_from_checkpoint`"
 _CACHE = "tokenized text is always cached, under a fingerprint of its content (folder: NEOBERT_CACHE)"
@@ -104,8 +103,6 @@ MOVED: dict[str, str] = {
         'the default loss, `masked_lm`, does this; `loss.name = "full_logits_lm"` computes the whole matrix'
     ),
     "trainer.overwrite_output_dir": "no run is ever overwritten: choose another `trainer.output_dir`",
-    "trainer.torch_compile_dynamic": _COMPILE,
-    "trainer.torch_compile_backend": _COMPILE,
     "trainer.num_train_epochs": "a run is counted in steps: `trainer.max_steps`",
     "trainer.eval_strategy": "`trainer.eval_steps`",
     "trainer.save_strategy": "`trainer.save_steps`; the last step is always saved",
@@ -124,7 +121,6 @@ MOVED: dict[str, str] = {
     "trainer.accelerate.max_ckpt": _KEPT,
     "trainer.model.save_steps": "`trainer.save_steps`: every saved step is exported too",
     "trainer.model.max_ckpt": _KEPT,
-    "trainer.tf32": "set by the environment: `TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1`",
     "trainer.max_ckpt": _KEPT,
     "trainer.train_batch_size": "`trainer.per_device_train_batch_size`",
     "trainer.eval_batch_size": "`trainer.per_device_eval_batch_size`",

@@ -45,6 +45,11 @@ class TrainerOptions:
     gradient_checkpointing: bool = field(
         default=False, metadata={"help": "recompute each block in the backward pass: less memory, more time"}
     )
+    gradient_checkpointing_every: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={"help": "with gradient_checkpointing: recompute every so manieth block only; unset: all, as 1"},
+    )
     mixed_precision: Literal["no", "fp32", "bf16"] = field(
         default="no",
         metadata={
@@ -54,13 +59,42 @@ class TrainerOptions:
     )
     torch_compile: bool = field(
         default=False,
-        metadata={"help": "compile the repeated block once (on a CPU this needs a C++ compiler)"},
+        metadata={"help": "compile the repeated block once (on a CPU, inductor needs a C++ compiler)"},
+    )
+    torch_compile_backend: Literal["inductor", "aot_eager", "eager"] | None = field(
+        default=None,
+        metadata={"help": "with torch_compile: who compiles; `aot_eager` and `eager` only trace. Unset: inductor"},
+    )
+    torch_compile_dynamic: bool | None = field(
+        default=None,
+        metadata={
+            "help": "with torch_compile: code for any number of tokens; unset: false (static) with pack_sequences, "
+            "true without, where every micro-batch has another number"
+        },
+    )
+    tf32: bool | None = field(
+        default=None,
+        metadata={
+            "help": "on CUDA: fp32 matrix products in TF32, quicker and with 10 bits of mantissa; unset: torch's own "
+            "default, which is not"
+        },
     )
     use_cpu: bool = field(default=False, metadata={"help": "stay on the CPU although there is a GPU"})
     num_threads: int | None = field(
         default=None,
         validator=optional(ge(1)),
         metadata={"help": "CPU threads of the loop; unset: one a core. Another number gives other bits"},
+    )
+    cpu_matmul: Literal["auto", "torch", "onednn"] = field(
+        default="auto",
+        metadata={
+            "help": "who multiplies fp32 matrices on a CPU: torch's usual way (MKL), or oneDNN; `auto`: oneDNN where "
+            "the CPU has AVX-512 and is none of Intel's, as MKL is slow there. The other one gives other bits"
+        },
+    )
+    keep_freed_memory: bool = field(
+        default=True,
+        metadata={"help": "on Linux (glibc): freed memory stays with the process for the next step, which is quicker"},
     )
     eval_steps: int | None = field(
         default=None,

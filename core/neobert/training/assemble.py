@@ -7,14 +7,17 @@ from pathlib import Path
 import torch
 from attrs import evolve, frozen
 
+from neobert import products
 from neobert.batch import Batch
 from neobert.context import BuildContext, ParameterGroup
 from neobert.interfaces import Checkpointer, Schedule, Tracker
 from neobert.recipe import Recipe
+from neobert.training.compilation import RecompilationWatch
 from neobert.training.data_parts import DataParts, build_data_parts
 from neobert.training.devices import Placement
 from neobert.training.groups import group_parameters
 from neobert.training.objective import Objective, prepare_blocks
+from neobert.training.precision import set_tf32
 from neobert.training.state import RunState, group_options
 
 
@@ -41,6 +44,7 @@ class Parts(DataParts):
 
 def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts:
     """Builds every part but the trackers, which are opened once nothing can be refused any more."""
+    set_tf32(recipe.trainer, placement.device)
     data = build_data_parts(recipe, placement, run_directory)
     objective, context = build_objective(recipe, data.context)
     groups = group_parameters(objective.encoder, objective.loss)
@@ -48,6 +52,8 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
     optimizer = recipe.optimizer.build(context)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
+    if recipe.trainer.torch_compile:
+        RecompilationWatch(optimizer)
     return Parts(
         context=context,
         tokenizer=data.tokenizer,
@@ -66,8 +72,10 @@ def build_objective(recipe: Recipe, context: BuildContext) -> tuple[Objective, B
     """Encoder and loss on the run's device."""
     encoder = recipe.model.build(context).to(context.device)
     context = evolve(context, encoder=encoder)
-    objective = Objective(encoder, recipe.loss.build(context).to(context.device))
-    prepare_blocks(encoder.blocks, recipe.trainer)
+    loss = recipe.loss.build(context).to(context.device)
+    objective = Objective(encoder, loss, blocks_are_compiled=recipe.trainer.torch_compile)
+    products.use_in(objective)
+    prepare_blocks(encoder.blocks, recipe.trainer, same_sizes=recipe.datacollator.pack_sequences)
     return objective, context
 
 

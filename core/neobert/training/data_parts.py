@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from neobert.context import BuildContext
 from neobert.data import EvaluationData, Splits, TrainingData, build_data, select_splits
 from neobert.data.tokenization import plain_backend
-from neobert.recipe import Recipe
+from neobert.recipe import Recipe, compute_dtype
 from neobert.training.devices import Placement
 
 logger = logging.getLogger("neobert.training")
@@ -71,6 +71,7 @@ def first_context(recipe: Recipe, placement: Placement, run_directory: Path) -> 
         run_directory=run_directory.absolute(),
         max_seq_length=recipe.dataset.max_seq_length,
         max_steps=recipe.trainer.max_steps,
+        compute_dtype=compute_dtype(recipe.trainer),
     )
 
 

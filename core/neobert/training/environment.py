@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 
-from neobert.recipe import Recipe
-from neobert.training.devices import Placement
+from neobert.recipe import Recipe, attention_choices
+from neobert.training.devices import Placement, attention_target
+from neobert.training.precision import uses_tf32
 
 LIBRARIES = ("neobert", "torch", "transformers", "datasets", "accelerate", "tokenizers", "safetensors", "numpy")
 
 
 def describe_environment(recipe: Recipe, placement: Placement) -> dict[str, Any]:
-    """Versions, machine, device, threads, and the distribution of each part; JSON values."""
+    """Versions, machine, device, threads, what backends that choose have chosen, the distribution of each part; JSON
+    values.
+    """
     gpu = torch.cuda.get_device_name(placement.device) if placement.device.type == "cuda" else None
     return {
         "python": sys.version.split()[0],
@@ -25,7 +28,12 @@ def describe_environment(recipe: Recipe, placement: Placement) -> dict[str, Any]
         "device": str(placement.device),
         "gpu": gpu,
         "num_threads": placement.num_threads,
+        "cpu_matmul": placement.cpu_matmul,
+        "keeps_freed_memory": placement.keeps_freed_memory,
+        "mixed_precision": recipe.trainer.mixed_precision,
+        "tf32": uses_tf32(placement.device),
         "world_size": placement.world_size,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "chosen": attention_choices(recipe, attention_target(recipe)),
         "plugins": {f"{part.kind}.{part.name}": part.distribution for _, part in recipe.parts()},
     }

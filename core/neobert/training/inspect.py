@@ -1,36 +1,30 @@
-"""What ``--check`` can say of a run without data, weights or a step: sizes, counted on the meta device."""
+"""What ``--check`` can say of a run without data, weights or a step."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 from attrs import evolve, frozen
-from torch import Tensor, nn
 
-from neobert.batch import SequenceLayout
 from neobert.context import BuildContext
-from neobert.recipe import Recipe
+from neobert.recipe import Recipe, attention_choices
 from neobert.training.data_parts import first_context, padded_vocab_size
-from neobert.training.devices import Placement, refuse_unfit_device
+from neobert.training.devices import Placement, attention_target, choose_device, refuse_unfit_device
 from neobert.training.groups import group_parameters
+from neobert.training.precision import tf32_row
 
 STAND_IN_VOCABULARY = 8191
 """A prime, so that no other table has as many rows. It costs nothing on the meta device."""
-FP32 = 4
 
 
 @frozen
 class Sizes:
-    """Counted, not estimated: parameters, and what a forward pass keeps for the backward."""
+    """Counted, not estimated."""
 
     body_parameters: int
     parameters_a_row: int
     """Of embedding and head, for each vocabulary entry."""
-    activations: str
-    """In words: GiB, or why they are unknown."""
 
 
 def describe(recipe: Recipe) -> list[tuple[str, str]]:
@@ -44,6 +38,9 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     tokens = trainer.gradient_accumulation_steps * trainer.per_device_train_batch_size * length
     batch = f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length}"
     rows = [("tokens a step", f"up to {tokens:,} = {batch} (micro-batches x sequences x tokens)")]
+    rows += attention_choices(recipe, attention_target(recipe)).items()
+    tf32 = tf32_row(trainer, choose_device(trainer))
+    rows += [] if tf32 is None else [("tf32", tf32)]
     context = first_context(recipe, Placement(torch.device("meta"), 0, 1, 1), Path(trainer.output_dir))
     try:
         sizes = _measure(recipe, evolve(context, vocab_size=STAND_IN_VOCABULARY))
@@ -51,7 +48,11 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
         # An estimate refuses no recipe: parts may need data, or tensors that hold values.
         return [("parameters", f"not counted: {_in_a_line(error)}"), *rows]
     vocabulary = _known_vocabulary(recipe)
-    return [("parameters", _parameters(sizes, vocabulary)), *rows, ("estimated memory", _memory(sizes, vocabulary))]
+    return [
+        ("parameters", _parameters(sizes, vocabulary)),
+        *rows,
+        ("estimated peak memory", _memory(recipe, vocabulary)),
+    ]
 
 
 def refuse_missing_weights(recipe: Recipe) -> None:
@@ -72,14 +73,38 @@ def _parameters(sizes: Sizes, vocabulary: int | None) -> str:
     )
 
 
-def _memory(sizes: Sizes, vocabulary: int | None) -> str:
-    # Weights, gradients, and the two moments that Adam and its kin hold.
-    fixed = (sizes.body_parameters + (vocabulary or 0) * sizes.parameters_a_row) * FP32 * 4
-    rest = "the head's logits come" if vocabulary is not None else "embedding, head and its logits come"
-    return (
-        f"{_gigabytes(fixed)} for weights, gradients and optimizer state, {sizes.activations} for a "
-        f"micro-batch's activations; {rest} on top"
-    )
+def _memory(recipe: Recipe, vocabulary: int | None) -> str:
+    """One number, and what it is made of."""
+    entries = vocabulary or _largest_vocabulary(recipe)
+    if entries is None:
+        return "unknown: how many entries the vocabulary has is known once the tokenizer is built"
+    from neobert.training.memory import estimate_peak, memory_of_libraries
+
+    device = choose_device(recipe.trainer)
+    # Before the estimate, whose own libraries no run needs.
+    base = memory_of_libraries(recipe) if device.type == "cpu" else 0
+    context = first_context(recipe, Placement(device, 0, 1, 1), Path(recipe.trainer.output_dir))
+    try:
+        peak = estimate_peak(recipe, evolve(context, vocab_size=entries))
+    except Exception as error:  # of a part that reads values, of which there are none here
+        return f"unknown: {_in_a_line(error)}"
+    parts = {
+        "Python and libraries": base,
+        "weights": peak.weights,
+        "gradients": peak.gradients,
+        "optimizer state": peak.optimizer_state,
+        "activations and what passes": peak.passing,
+    }
+    listed = ", ".join(f"{what} {_gigabytes(size)}" for what, size in parts.items() if size)
+    where = "" if device.type == "cpu" else f" on {device.type}"
+    bound = "" if vocabulary is not None else f"; for a vocabulary of {entries:,}, its largest"
+    return f"{_gigabytes(base + peak.total)}{where} ({listed}{bound})"
+
+
+def _largest_vocabulary(recipe: Recipe) -> int | None:
+    """What bounds the vocabulary of a tokenizer that is yet to be trained."""
+    bound: int | None = getattr(recipe.tokenizer.options, "vocab_size", None)
+    return None if bound is None else padded_vocab_size(bound, recipe)
 
 
 def _known_vocabulary(recipe: Recipe) -> int | None:
@@ -101,37 +126,7 @@ def _measure(recipe: Recipe, context: BuildContext) -> Sizes:
                 rows += parameter.numel()
             else:
                 body += parameter.numel()
-    return Sizes(body, rows // STAND_IN_VOCABULARY, _activations(recipe, encoder))
-
-
-def _activations(recipe: Recipe, encoder: Any) -> str:
-    try:
-        return _gigabytes(_saved_bytes(recipe, encoder))
-    except Exception as error:  # a forward pass that reads values, of which there are none here
-        return f"an unknown amount ({_in_a_line(error)})"
-
-
-def _saved_bytes(recipe: Recipe, encoder: Any) -> int:
-    """Bytes that autograd keeps of one full micro-batch's forward pass, each storage once, weights left out."""
-    count = recipe.trainer.per_device_train_batch_size
-    length: int = recipe.dataset.max_seq_length
-    if recipe.trainer.gradient_checkpointing:
-        return count * length * int(encoder.hidden_size) * FP32 * (len(encoder.blocks) + 1)
-    weights = {id(p) for p in encoder.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if id(tensor) not in weights and not isinstance(tensor, nn.Parameter):
-            kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    layout = SequenceLayout.from_lengths([length] * count, "meta")
-    ids = torch.zeros(count * length, dtype=torch.int64, device="meta")
-    with ExitStack() as stack:
-        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor))
-        held = encoder(ids, layout)
-    del held
-    return sum(kept.values())
+    return Sizes(body, rows // STAND_IN_VOCABULARY)
 
 
 def _in_a_line(error: Exception) -> str:

@@ -11,24 +11,38 @@ from torch.utils.checkpoint import checkpoint
 from neobert.batch import Batch
 from neobert.interfaces import LossOutput
 from neobert.recipe.trainer import TrainerOptions
+from neobert.training.compilation import compiled, mark_varying_sizes
 
 
 class Objective(nn.Module):
     """``forward(batch)`` is the loss of the encoder on a batch. State keys are ``encoder.*`` and ``loss.*``."""
 
-    def __init__(self, encoder: Any, loss: Any) -> None:
+    def __init__(self, encoder: Any, loss: Any, *, blocks_are_compiled: bool = False) -> None:
         super().__init__()
         self.encoder = encoder
         self.loss = loss
+        self._blocks_are_compiled = blocks_are_compiled
 
     def forward(self, batch: Batch) -> LossOutput:
+        if self._blocks_are_compiled:
+            mark_varying_sizes(batch)
         return cast(LossOutput, self.loss(self.encoder, batch))
 
 
-def prepare_blocks(blocks: nn.ModuleList, trainer: TrainerOptions) -> None:
-    """Recomputes or compiles each repeated block, as the recipe says. Parameter names stay as they are."""
-    for block in blocks:
-        if trainer.gradient_checkpointing:
+def prepare_blocks(blocks: nn.ModuleList, trainer: TrainerOptions, *, same_sizes: bool) -> None:
+    """Compiles and recomputes the repeated blocks, as the recipe says. Parameter names stay as they are.
+
+    ``same_sizes``: every micro-batch has the same number of tokens. Recomputing goes around what is compiled, so that
+    a graph break inside a block (around attention) stays what it is.
+    """
+    if trainer.torch_compile:
+        for block in blocks:
+            block.forward = compiled(block.forward, trainer, same_sizes=same_sizes)
+    checkpoint_blocks(blocks, trainer)
+
+
+def checkpoint_blocks(blocks: nn.ModuleList, trainer: TrainerOptions) -> None:
+    """Has every so manieth block, beginning with the first, computed again in the backward pass, if the recipe says."""
+    if trainer.gradient_checkpointing:
+        for block in list(blocks)[:: trainer.gradient_checkpointing_every or 1]:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
-        if trainer.torch_compile:
-            block.compile()

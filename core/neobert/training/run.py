@@ -12,6 +12,7 @@ from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts, assemble, build_trackers
 from neobert.training.command import command_to_go_on
+from neobert.training.compilation import clear_compile_failures
 from neobert.training.data_end import DATA_ENDED, ended_early, will_end_early
 from neobert.training.data_parts import vocabulary_length
 from neobert.training.devices import Placement, place, refuse_unfit_device
@@ -36,6 +37,7 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
     placement = place(recipe.trainer)
     with ExitStack() as stack:
         stack.enter_context(notes_of_parts(display))
+        stack.enter_context(clear_compile_failures(recipe.trainer))
         directory = stack.enter_context(lock_run_directory(Path(recipe.trainer.output_dir)))
         resumption = _resumption(recipe, directory, display)
         recipe = recorded_recipe(recipe, resumption, directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,17 +77,24 @@ def _find(options: StandardLibrary) -> Iterator[Source]:
 
 
 def _modules(folder: Path, package: str, tests: bool) -> Iterator[Source]:
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(_python_files(folder, _NO_PROSE if tests else _NO_PROSE + _TESTS)):
         parts = path.relative_to(folder).with_suffix("").parts
-        skipped = _NO_PROSE if tests else _NO_PROSE + _TESTS
-        if any(part in skipped or not part.isidentifier() for part in parts) or parts[-1].startswith("_sysconfigdata"):
-            continue
-        if not tests and parts[-1].startswith("test_"):
+        if parts[-1].startswith("_sysconfigdata") or (not tests and parts[-1].startswith("test_")):
             continue
         names = [*package.split("."), *parts] if package else list(parts)
         if names[-1] == "__init__":
             names.pop()
         yield Source(".".join(names), path, ".".join(name.removeprefix("_py").strip("_") for name in names))
+
+
+def _python_files(folder: Path, skipped: tuple[str, ...]) -> Iterator[Path]:
+    """Modules at any depth. What is skipped is not walked through: it may hold thousands of files."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name.isidentifier() and name not in skipped]
+        for file in files:
+            name, dot, ending = file.rpartition(".")
+            if dot and ending == "py" and name.isidentifier() and name not in skipped:
+                yield Path(parent, file)
 
 
 def _fingerprint(sources: list[Source], options: StandardLibrary) -> str:

@@ -1,4 +1,4 @@
-"""What cannot work together, and what a backend cannot do on a device."""
+"""What cannot work together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from neobert.recipe import Recipe, check_device
+from neobert.recipe import Recipe
 from neobert.recipe.checks import _located
 
 Load = Callable[..., Recipe]
@@ -64,18 +64,15 @@ def test_what_workers_should_do_where_there_are_none(faults: Faults, load: Load,
     load(PLAIN + f"num_workers = 2\n{key} = {value}\n")
 
 
-def test_devices_and_dtypes_of_backends(load: Load) -> None:
-    recipe = load(PLAIN + '[model]\nattn_backend = "flex"\n', "--trainer.export_attn_backend=flex")
-    problems = [str(problem) for problem in check_device(recipe, "cpu")]
-    assert problems == [
-        'recipe.toml:4: model.attn_backend.name = "flex"\n  trains on cuda, and this run is on cpu',
-        'recipe.toml:4: model.attn_backend.name = "flex"\n'
-        "  computes in bfloat16; trainer.mixed_precision asks for float32",
-    ]
-    bf16 = load(PLAIN + '[model]\nattn_backend = "flex"\n[trainer]\nmixed_precision = "bf16"\n')
-    assert check_device(bf16, "cuda") == []
-    assert [problem.message for problem in check_device(bf16, "tpu")] == [
-        "runs on cpu, cuda, mps, and this run is on tpu"
-    ]
-    inside = load(PLAIN + '[model]\nattn_backend = "wrapping"\n[trainer]\nmixed_precision = "bf16"\n')
-    assert [problem.key for problem in check_device(inside, "cpu")] == ["model.attn_backend.inner.name"]
+@pytest.mark.parametrize(
+    ("key", "value", "needed"),
+    [
+        ("torch_compile_backend", '"eager"', "torch_compile"),
+        ("torch_compile_dynamic", "false", "torch_compile"),
+        ("gradient_checkpointing_every", "2", "gradient_checkpointing"),
+    ],
+)
+def test_keys_that_do_nothing_without_another(faults: Faults, load: Load, key: str, value: str, needed: str) -> None:
+    found = faults(PLAIN + f"[trainer]\n{key} = {value}\n")[f"trainer.{key}"]
+    assert f"trainer.{key} = {value}\n  has no effect: trainer.{needed} is false" in found
+    load(PLAIN + f"[trainer]\n{needed} = true\n{key} = {value}\n")
