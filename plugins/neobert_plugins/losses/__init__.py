@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import and_, ge, lt
 
 from neobert import BuildContext, hookimpl
 
@@ -16,10 +17,22 @@ if TYPE_CHECKING:
 class MaskedLM:
     """Cross-entropy of the masked tokens; only their hidden states are projected onto the vocabulary."""
 
+    label_smoothing: float = field(
+        default=0.0,
+        validator=and_(ge(0.0), lt(1.0)),
+        metadata={"help": "share of the target that goes to all tokens alike; an evaluation has none"},
+    )
+    z_loss: float = field(
+        default=0.0,
+        validator=ge(0.0),
+        metadata={"help": "times the squared logsumexp of the logits (PaLM has 1e-4); an evaluation has none"},
+    )
+
     def build(self, context: BuildContext) -> Loss:
+        from neobert_plugins.losses.chunked import Terms
         from neobert_plugins.losses.masked_lm import MaskedLMLoss
 
-        return MaskedLMLoss(context.encoder)
+        return MaskedLMLoss(context.encoder, Terms(self.label_smoothing, self.z_loss))
 
 
 @frozen(kw_only=True)

@@ -1,9 +1,9 @@
 """The cross-entropy of a linear layer's output, without ever holding all of that output.
 
-Rows go through in chunks. Each chunk's gradient is made at once, while its logits are there, so that the
-backward pass has nothing left to compute: the arithmetic of the plain way, in the memory of one chunk.
+Rows go through in chunks. Each chunk's gradient is made at once, while its logits are there, and in their place, so
+that the backward pass has nothing left to compute: the arithmetic of the plain way, in the memory of one chunk.
 
-Shapes: M rows, C hidden size, V vocabulary.
+Shapes: M rows, R rows of a chunk, C hidden size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from attrs import frozen
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -20,8 +21,27 @@ CHUNK_LOGITS = 1 << 23
 """Logits held at once: 32 MiB of float32."""
 
 
+@frozen
+class Terms:
+    """What the loss of a row is made of beside its cross-entropy."""
+
+    label_smoothing: float = 0.0
+    """The target is this share of the uniform distribution, and the label for the rest (Szegedy et al., 2016)."""
+    z_loss: float = 0.0
+    """Times the square of the logits' logsumexp, which keeps them near zero (PaLM, arXiv:2204.02311)."""
+
+
+PLAIN = Terms()
+
+
 def linear_cross_entropy_sum(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, *, chunk_logits: int = CHUNK_LOGITS
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    terms: Terms = PLAIN,
+    *,
+    chunk_logits: int = CHUNK_LOGITS,
 ) -> Tensor:
     """hidden (M, C), weight (V, C), bias (V,), labels (M,) int64 -> the sum over rows, a scalar.
 
@@ -30,7 +50,7 @@ def linear_cross_entropy_sum(
     """
     rows = _chunk_rows(hidden.shape[0], chunk_logits // weight.shape[0])
     wants_gradient = torch.is_grad_enabled()
-    total: Tensor = _LinearCrossEntropySum.apply(hidden, weight, bias, labels, rows, wants_gradient)  # type: ignore[no-untyped-call]
+    total: Tensor = _LinearCrossEntropySum.apply(hidden, weight, bias, labels, terms, rows, wants_gradient)  # type: ignore[no-untyped-call]
     return total
 
 
@@ -42,6 +62,7 @@ class _LinearCrossEntropySum(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         labels: Tensor,
+        terms: Terms,
         rows: list[int],
         wants_gradient: bool,
     ) -> Tensor:
@@ -60,10 +81,11 @@ class _LinearCrossEntropySum(torch.autograd.Function):
             start = 0
             for chunk, targets in chunks:
                 logits = linear(chunk, *layer).to(precise)
-                log_shares = logits.log_softmax(-1)
-                total -= log_shares.gather(1, targets[:, None]).sum()
+                logsumexp = logits.logsumexp(-1, keepdim=True)
+                total += _sum_of_losses(logits, logsumexp, targets, terms)
                 if any(wanted):
-                    _add_gradients(gradients, log_shares, targets, chunk, layer[0], start)
+                    for_logits = _gradient_in_place(logits, logsumexp, targets, terms)
+                    _add_gradients(gradients, for_logits, chunk, layer[0], start)
                 start += len(chunk)
         ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in (hidden, weight, bias)]
         ctx.save_for_backward(*gradients)
@@ -76,12 +98,12 @@ class _LinearCrossEntropySum(torch.autograd.Function):
             None if gradient is None else (gradient * grad).to(dtype)
             for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         )
-        return (*scaled, None, None, None)
+        return (*scaled, None, None, None, None)
 
 
 def _chunk_rows(count: int, most: int) -> list[int]:
-    """Rows of each chunk: few different numbers but for the last, which is small. A new shape costs some libraries
-    time (`neobert.products`)."""
+    """R of each chunk: few different numbers but for the last, which is small. A new shape costs some libraries time
+    (`neobert.products`)."""
     step = min(SMALLEST, max(1, most))
     whole = max(step, most // step * step)
     sizes = [whole] * (count // whole)
@@ -89,18 +111,31 @@ def _chunk_rows(count: int, most: int) -> list[int]:
     return [*sizes, *(size for size in (rest // step * step, rest % step) if size)] or [0]
 
 
-def _add_gradients(
-    gradients: list[Tensor | None],
-    log_shares: Tensor,
-    targets: Tensor,
-    chunk: Tensor,
-    weight: Tensor,
-    start: int,
-) -> None:
-    """Adds what one chunk contributes. The gradient of its logits is softmax minus one at the target."""
+def _sum_of_losses(logits_RV: Tensor, logsumexp_R1: Tensor, targets: Tensor, terms: Terms) -> Tensor:
+    """Over the rows of a chunk."""
+    share = terms.label_smoothing
+    total = (logsumexp_R1 - (1.0 - share) * logits_RV.gather(1, targets[:, None])).sum()
+    if share:
+        total -= share * logits_RV.mean(-1).sum()
+    if terms.z_loss:
+        total += terms.z_loss * logsumexp_R1.square().sum()
+    return total
+
+
+def _gradient_in_place(logits_RV: Tensor, logsumexp_R1: Tensor, targets: Tensor, terms: Terms) -> Tensor:
+    """The gradient of their sum, where the logits were: softmax minus the target's distribution."""
+    share = terms.label_smoothing
+    gradient = logits_RV.sub_(logsumexp_R1).exp_()
+    if terms.z_loss:
+        gradient *= 1.0 + 2.0 * terms.z_loss * logsumexp_R1
+    if share:
+        gradient -= share / gradient.shape[1]
+    return gradient.scatter_add_(1, targets[:, None], gradient.new_full((len(targets), 1), share - 1.0))
+
+
+def _add_gradients(gradients: list[Tensor | None], for_logits: Tensor, chunk: Tensor, weight: Tensor, start: int) -> None:
+    """Adds what one chunk, whose rows begin at ``start``, contributes."""
     for_hidden, for_weight, for_bias = gradients
-    for_logits = log_shares.exp_()
-    for_logits.scatter_add_(1, targets[:, None], for_logits.new_full((len(targets), 1), -1.0))
     if for_bias is not None:
         for_bias += for_logits.sum(0)
     low = for_logits.to(chunk.dtype)

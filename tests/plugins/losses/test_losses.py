@@ -10,7 +10,7 @@ from torch import nn
 from neobert import Batch, BuildContext, Part, SequenceLayout
 from neobert_plugins.attention import SdpaAttention
 from neobert_plugins.losses import FullLogitsLM, MaskedLM, neobert_losses
-from neobert_plugins.losses.chunked import linear_cross_entropy_sum
+from neobert_plugins.losses.chunked import PLAIN, Terms, linear_cross_entropy_sum
 from neobert_plugins.models import NeoBERT
 
 HEADS = {
@@ -189,9 +189,10 @@ def test_no_gradient_is_made_where_none_is_wanted():
     assert not loss(encoder, batch()).total.requires_grad
 
 
+@pytest.mark.parametrize("terms", [PLAIN, Terms(label_smoothing=0.3), Terms(z_loss=0.2), Terms(0.1, 0.05)], ids=str)
 @pytest.mark.parametrize("chunk_logits", [1, 12, 10**9])
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_chunks_agree_with_finite_differences(chunk_logits, with_bias):
+def test_chunks_agree_with_finite_differences(chunk_logits, with_bias, terms):
     torch.manual_seed(0)
     hidden, weight, bias = (
         torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((5, 3), (6, 3), (6,))
@@ -200,12 +201,41 @@ def test_chunks_agree_with_finite_differences(chunk_logits, with_bias):
 
     def total(hidden, weight, bias):
         return 0.7 * linear_cross_entropy_sum(
-            hidden, weight, bias if with_bias else None, labels, chunk_logits=chunk_logits
+            hidden, weight, bias if with_bias else None, labels, terms, chunk_logits=chunk_logits
         )
 
     assert torch.autograd.gradcheck(total, (hidden, weight, bias))
     logits = hidden @ weight.T + (bias if with_bias else 0.0)
-    torch.testing.assert_close(total(hidden, weight, bias), 0.7 * plain_cross_entropy(logits, labels))
+    plain = nn.functional.cross_entropy(logits, labels, label_smoothing=terms.label_smoothing, reduction="sum")
+    expected = 0.7 * (plain + terms.z_loss * logits.exp().sum(-1).log().square().sum())
+    torch.testing.assert_close(total(hidden, weight, bias), expected)
+
+
+def test_an_evaluation_is_the_cross_entropy_alone():
+    given = batch()
+    encoder, plain = built(MaskedLM())
+    _, smoothed = built(MaskedLM(label_smoothing=0.2, z_loss=0.1))
+    assert smoothed(encoder, given).total > plain(encoder, given).total
+    assert torch.equal(smoothed.eval()(encoder, given).total, plain(encoder, given).total)
+
+
+def test_memory_does_not_grow_with_the_vocabulary(monkeypatch):
+    """Beside the weight and its gradient: what is alive at the worst moment, counted without values."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from neobert.training.memory import MemoryCounter
+
+    def passing(vocabulary):
+        with FakeTensorMode(), MemoryCounter() as counter:
+            hidden = torch.empty(2000, 64, requires_grad=True)
+            weight = torch.empty(vocabulary, 64, requires_grad=True)
+            labels = torch.empty(2000, dtype=torch.int64)
+            linear_cross_entropy_sum(hidden, weight, None, labels).backward()
+            return counter.peak - 4 * vocabulary * 64 * 4  # the weight, its gradient, made, scaled and joined
+
+    small, large = passing(40_000), passing(400_000)
+    assert large < 1.2 * small
+    assert large < 2000 * 400_000 * 4 / 10
 
 
 def test_chunks_leave_frozen_weights_alone():
