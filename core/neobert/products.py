@@ -50,31 +50,32 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input (..., K), weight (N, K), bias (N,) -> (..., N): torch's `linear`, not differentiable twice."""
     if not uses_onednn(input, weight):
         return F.linear(input, weight, bias)
-    rows = input.reshape(-1, input.shape[-1])
-    extra = rounded_up(len(rows)) - len(rows)
-    padded = F.pad(rows, (0, 0, 0, extra)) if extra else rows
-    result: Tensor = _Linear.apply(padded, weight, bias)  # type: ignore[no-untyped-call]
-    return result[: len(rows)].view(*input.shape[:-1], -1)
+    result: Tensor = _Linear.apply(input.reshape(-1, input.shape[-1]), weight, bias)  # type: ignore[no-untyped-call]
+    return result.view(*input.shape[:-1], weight.shape[0])
+
+
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """a (M, K), b (K, N) -> (M, N), as ``a @ b``, without a gradient. M may be another number each time."""
+    return torch.ops.neobert.product(a, b) if uses_onednn(a, b) else a @ b
+
+
+def product_over_rows(a: Tensor, b: Tensor) -> Tensor:
+    """a (M, N), b (M, K) -> (N, K), as ``a.T @ b``, without a gradient. M may be another number each time."""
+    return torch.ops.neobert.product_over_rows(a, b) if uses_onednn(a, b) else a.mT @ b
 
 
 def rounded_up(rows: int) -> int:
     """To a multiple of 64, of 128 from 2048 rows on, of 256 from 4096 on, and so on: a sixteenth at most."""
-    step = max(SMALLEST, 1 << (rows.bit_length() - 5))
+    step = max(SMALLEST, 1 << max(0, rows.bit_length() - 5))
     return -(-rows // step) * step
 
 
-def product(a: Tensor, b: Tensor) -> Tensor:
-    """a (M, K), b (K, N) -> (M, N), as ``a @ b``, without a gradient."""
-    return _product(a, b.mT) if uses_onednn(a, b) else a @ b
-
-
 def uses_onednn(a: Tensor, b: Tensor) -> bool:
-    """Whether a product of these (..., rows, columns) goes to oneDNN."""
+    """Whether products of these go to oneDNN, if they are not too small."""
     return (
         _chosen == "onednn"
         and a.device.type == b.device.type == "cpu"
         and a.dtype == b.dtype == torch.float32
-        and min(*a.shape[-2:], *b.shape, a.numel() // a.shape[-1]) >= SMALLEST
         and not torch.is_autocast_enabled("cpu")
     )
 
@@ -90,18 +91,48 @@ def _forward(layer: nn.Linear, input: Tensor) -> Tensor:
     return linear(input, layer.weight, layer.bias)
 
 
-def _product(rows: Tensor, columns: Tensor, bias: Tensor | None = None) -> Tensor:
-    """rows (M, K), columns (N, K) -> (M, N).
+# Operators of their own: a compiler takes each as one step, and what is below depends on numbers that it need not know.
+_operators = torch.library.Library("neobert", "DEF")  # type: ignore[no-untyped-call]
+_operators.define("product(Tensor a, Tensor b) -> Tensor")
+_operators.define("product_over_rows(Tensor a, Tensor b) -> Tensor")
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    if min(*a.shape, b.shape[1]) < SMALLEST:
+        return a @ b
+    return _of_rows(_with_round_rows(a), b.mT)[: a.shape[0]]
+
+
+def _product_over_rows(a: Tensor, b: Tensor) -> Tensor:
+    if min(*a.shape, b.shape[1]) < SMALLEST:
+        return a.mT @ b
+    return _of_rows(_with_round_rows(a).mT, _with_round_rows(b).mT)
+
+
+_operators.impl("product", _product, "CPU")
+_operators.impl("product_over_rows", _product_over_rows, "CPU")
+_operators.impl("product", lambda a, b: a.new_empty(a.shape[0], b.shape[1]), "Meta")
+_operators.impl("product_over_rows", lambda a, b: a.new_empty(a.shape[1], b.shape[1]), "Meta")
+
+
+def _with_round_rows(a: Tensor) -> Tensor:
+    """With rows of zeros at its end, if need be."""
+    extra = rounded_up(a.shape[0]) - a.shape[0]
+    return F.pad(a, (0, 0, 0, extra)) if extra else a
+
+
+def _of_rows(rows: Tensor, columns: Tensor) -> Tensor:
+    """rows (M, K), columns (N, K) -> (M, N), contiguous.
 
     oneDNN lays rows out anew where they are not as in memory (both are transposed for a weight's gradient): so it gets
     the smaller of the two as rows, and the result is transposed then.
     """
-    if bias is None and not rows.is_contiguous() and columns.numel() < rows.numel():
-        return _product(columns, rows).mT
+    if not rows.is_contiguous() and columns.numel() < rows.numel():
+        return _of_rows(columns, rows).mT.contiguous()
     if not (columns.is_contiguous() or columns.mT.is_contiguous()):
         # A part of a wider matrix: oneDNN has none but its slow reference kernel for it.
         columns = columns.contiguous()
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, columns, bias, "none", [], "")
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, columns, None, "none", [], "")
     return result
 
 
@@ -109,7 +140,8 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(input, weight)
-        return _product(input, weight, bias)
+        result = product(input, weight.mT)
+        return result if bias is None else result.add_(bias)
 
     @staticmethod
     @once_differentiable
@@ -118,8 +150,8 @@ class _Linear(torch.autograd.Function):
         grad = grad.contiguous()  # what is expanded from one number has no rows in memory
         for_input, for_weight, for_bias = ctx.needs_input_grad
         return (
-            _product(grad, weight.mT) if for_input else None,
-            _product(grad.mT, input.mT) if for_weight else None,
+            product(grad, weight) if for_input else None,
+            product_over_rows(grad, input) if for_weight else None,
             grad.sum(0) if for_bias else None,
         )
 

@@ -43,16 +43,30 @@ def test_products_of_any_strides(onednn, layout):
     b = {"plain": wide, "transposed": wide.T, "part": wide[:, 7:107], "transposed part": wide[:, 7:107].T}[layout]
     for a in (torch.randn(64, b.shape[0]), torch.randn(b.shape[0], 90).T, torch.randn(70, 200)[:, : b.shape[0]]):
         torch.testing.assert_close(products.product(a, b), (a.double() @ b.double()).float(), rtol=1e-5, atol=1e-5)
+        summed = products.product_over_rows(a.mT, b)
+        torch.testing.assert_close(summed, (a.double() @ b.double()).float(), rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_not_for_onednn_is_torchs(onednn):
     x, weight = torch.randn(64, 80), torch.randn(64, 80)
     assert products.uses_onednn(x, weight)
-    assert not products.uses_onednn(x[:63], weight)
+    assert torch.equal(products.product(x[:63], weight.T), x[:63] @ weight.T)
     assert torch.equal(products.linear(x.double(), weight.double()), F.linear(x.double(), weight.double()))
     assert products.linear(x[:0], weight).shape == (0, 64)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert products.linear(x, weight).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("function", [products.product, lambda a, b: products.product_over_rows(a.T, b)])
+def test_compiled_code_and_sizes_without_values_have_them_too(onednn, function):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    a, b = torch.randn(100, 80), torch.randn(80, 70)
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True, dynamic=True)
+    torch.testing.assert_close(compiled(a, b), function(a, b))
+    with FakeTensorMode() as mode:
+        fake = function(mode.from_tensor(a), mode.from_tensor(b))
+    assert (fake.shape, fake.stride()) == (function(a, b).shape, function(a, b).stride())
 
 
 def test_every_linear_layer_of_a_module_takes_part(onednn, monkeypatch):
@@ -61,7 +75,7 @@ def test_every_linear_layer_of_a_module_takes_part(onednn, monkeypatch):
     products.use_in(module)
     products.use_in(module)
     called = []
-    monkeypatch.setattr(products, "_product", lambda a, b, c=None: called.append(a.shape) or F.linear(a, b, c))
+    monkeypatch.setattr(products, "_of_rows", lambda a, b: called.append(a.shape) or F.linear(a, b))
     copied = copy.deepcopy(module)
     copied[0].weight.data.zero_()
     copied[0].bias.data.zero_()

@@ -15,7 +15,7 @@ from attrs import frozen
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from neobert.products import SMALLEST, linear, product
+from neobert.products import linear, product, product_over_rows, rounded_up
 
 CHUNK_LOGITS = 1 << 23
 """Logits held at once: 32 MiB of float32."""
@@ -48,7 +48,7 @@ def linear_cross_entropy_sum(
     Products run in autocast's dtype where it is on; softmax and sums in float32 at least. With no row it is a
     zero that has a gradient, of zeros. Not differentiable twice.
     """
-    rows = _chunk_rows(hidden.shape[0], chunk_logits // weight.shape[0])
+    rows = _chunk_rows(hidden.shape[0], max(1, chunk_logits // weight.shape[0]))
     wants_gradient = torch.is_grad_enabled()
     total: Tensor = _LinearCrossEntropySum.apply(hidden, weight, bias, labels, terms, rows, wants_gradient)  # type: ignore[no-untyped-call]
     return total
@@ -63,7 +63,7 @@ class _LinearCrossEntropySum(torch.autograd.Function):
         bias: Tensor | None,
         labels: Tensor,
         terms: Terms,
-        rows: list[int],
+        rows: int,
         wants_gradient: bool,
     ) -> Tensor:
         device = hidden.device.type
@@ -78,15 +78,8 @@ class _LinearCrossEntropySum(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             layer = (weight.to(dtype), None if bias is None else bias.to(dtype))
             chunks = zip(torch.split(hidden.to(dtype), rows), torch.split(labels, rows), strict=True)
-            start = 0
-            for chunk, targets in chunks:
-                logits = linear(chunk, *layer).to(precise)
-                logsumexp = logits.logsumexp(-1, keepdim=True)
-                total += _sum_of_losses(logits, logsumexp, targets, terms)
-                if any(wanted):
-                    for_logits = _gradient_in_place(logits, logsumexp, targets, terms)
-                    _add_gradients(gradients, for_logits, chunk, layer[0], start)
-                start += len(chunk)
+            for index, (chunk, targets) in enumerate(chunks):
+                total += _add_chunk(gradients, chunk, layer, targets, terms, index * rows)
         ctx.dtypes = [None if tensor is None else tensor.dtype for tensor in (hidden, weight, bias)]
         ctx.save_for_backward(*gradients)
         return total
@@ -101,31 +94,27 @@ class _LinearCrossEntropySum(torch.autograd.Function):
         return (*scaled, None, None, None, None)
 
 
-def _chunk_rows(count: int, most: int) -> list[int]:
-    """R of each chunk: few different numbers but for the last, which is small. A new shape costs some libraries time
-    (`neobert.products`)."""
-    step = min(SMALLEST, max(1, most))
-    whole = max(step, most // step * step)
-    sizes = [whole] * (count // whole)
-    rest = count % whole
-    return [*sizes, *(size for size in (rest // step * step, rest % step) if size)] or [0]
+def _chunk_rows(count: int, most: int) -> int:
+    """R, so that chunks are about equal: it hardly changes with M, and new shapes cost (`neobert.products`)."""
+    even = -(-count // max(1, -(-count // most)))
+    return max(1, min(most, rounded_up(even)))
 
 
-def _sum_of_losses(logits_RV: Tensor, logsumexp_R1: Tensor, targets: Tensor, terms: Terms) -> Tensor:
+def _sum_of_losses(log_shares_RV: Tensor, logsumexp_R1: Tensor, targets: Tensor, terms: Terms) -> Tensor:
     """Over the rows of a chunk."""
     share = terms.label_smoothing
-    total = (logsumexp_R1 - (1.0 - share) * logits_RV.gather(1, targets[:, None])).sum()
+    total = (share - 1.0) * log_shares_RV.gather(1, targets[:, None]).sum()
     if share:
-        total -= share * logits_RV.mean(-1).sum()
+        total -= share * log_shares_RV.mean(-1).sum()
     if terms.z_loss:
         total += terms.z_loss * logsumexp_R1.square().sum()
     return total
 
 
-def _gradient_in_place(logits_RV: Tensor, logsumexp_R1: Tensor, targets: Tensor, terms: Terms) -> Tensor:
-    """The gradient of their sum, where the logits were: softmax minus the target's distribution."""
+def _gradient_in_place(log_shares_RV: Tensor, logsumexp_R1: Tensor, targets: Tensor, terms: Terms) -> Tensor:
+    """The gradient of that sum by the logits, in place of ``log_shares``: softmax minus the target's distribution."""
     share = terms.label_smoothing
-    gradient = logits_RV.sub_(logsumexp_R1).exp_()
+    gradient = log_shares_RV.exp_()
     if terms.z_loss:
         gradient *= 1.0 + 2.0 * terms.z_loss * logsumexp_R1
     if share:
@@ -133,13 +122,29 @@ def _gradient_in_place(logits_RV: Tensor, logsumexp_R1: Tensor, targets: Tensor,
     return gradient.scatter_add_(1, targets[:, None], gradient.new_full((len(targets), 1), share - 1.0))
 
 
-def _add_gradients(gradients: list[Tensor | None], for_logits: Tensor, chunk: Tensor, weight: Tensor, start: int) -> None:
-    """Adds what one chunk, whose rows begin at ``start``, contributes."""
+def _add_chunk(
+    gradients: list[Tensor | None],
+    chunk: Tensor,
+    layer: tuple[Tensor, Tensor | None],
+    targets: Tensor,
+    terms: Terms,
+    start: int,
+) -> Tensor:
+    """The losses' sum over a chunk whose rows begin at ``start``; adds what it contributes to the gradients wanted."""
     for_hidden, for_weight, for_bias = gradients
+    logits = linear(chunk, *layer).to(torch.promote_types(chunk.dtype, torch.float32))
+    log_shares = logits.log_softmax(-1)
+    logsumexp = logits[:, :1] - log_shares[:, :1]
+    del logits
+    total = _sum_of_losses(log_shares, logsumexp, targets, terms)
+    if all(gradient is None for gradient in gradients):
+        return total
+    for_logits = _gradient_in_place(log_shares, logsumexp, targets, terms)
     if for_bias is not None:
         for_bias += for_logits.sum(0)
     low = for_logits.to(chunk.dtype)
     if for_hidden is not None:
-        for_hidden[start : start + len(chunk)] = product(low, weight)
+        for_hidden[start : start + len(chunk)] = product(low, layer[0])
     if for_weight is not None:
-        for_weight += product(low.T, chunk)
+        for_weight += product_over_rows(low, chunk)
+    return total

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neobert_plugins.models.gating import gated
+from neobert_plugins.models.gating import gated_linear
 from neobert_plugins.models.norm import RMSNorm
 from neobert_plugins.models.rotary import split_rotated
 
@@ -57,8 +57,7 @@ class SwiGLU(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(T, C) -> (T, C)."""
-        out: Tensor = self.w3(gated(self.w12(hidden)))
-        return out
+        return gated_linear(self.w12(hidden), self.w3.weight)
 
 
 def split_heads(qkv: Tensor, num_heads: int, rotary: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

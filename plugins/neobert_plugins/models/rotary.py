@@ -24,45 +24,51 @@ def rotary_table(position_ids: Tensor, head_dim: int, theta: float, dtype: torch
 
 
 def split_rotated(qkv: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """qkv (T, H, 3, D), table (T, D / 2, 2) -> q, k, v (T, H, D); pairs (2 j, 2 j + 1) of q and k turned."""
+    """qkv (T, H, 3, D), table (T, D / 2, 2) -> q, k, v (T, H, D); pairs (2 j, 2 j + 1) of q and k turned.
+
+    ``qkv`` is spent: q and k may be turned in its memory. It must be the output of something that does not need it any
+    more, as a linear layer.
+    """
     q, k, v = _SplitRotated.apply(qkv, table)  # type: ignore[no-untyped-call]
     return q, k, v
 
 
 class _SplitRotated(torch.autograd.Function):
-    """One pass over q and k each way; the three gradients are written into one tensor, with nothing in between."""
+    """One pass over q and k each way, in place; the three gradients are written into one tensor."""
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         ctx.save_for_backward(table)
-        qk_TH2D, v_TH1D = torch.split(qkv, [2, 1], dim=2)
-        q, k = _turn(qk_TH2D, table).unbind(2)
-        return q, k, v_TH1D.squeeze(2)
+        if torch.compiler.is_compiling() or qkv.dtype != table.dtype:
+            q, k = (_turned(part, table) for part in qkv.unbind(2)[:2])
+            return q, k, qkv[:, :, 2]
+        torch.view_as_complex(_pairs(qkv[:, :, :2])).mul_(torch.view_as_complex(table)[:, None, None])
+        # A view of its own, for autograd must not take the results for views of what went in.
+        q, k, v = qkv.detach().unbind(2)
+        return q, k, v
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, for_q: Tensor, for_k: Tensor, for_v: Tensor) -> tuple[Tensor, None]:
         (table,) = ctx.saved_tensors
         back = torch.stack((table[..., 0], -table[..., 1]), dim=-1)
-        grad_TH3D = for_v.new_empty(*for_v.shape[:2], 3, for_v.shape[2])
-        for part, for_part in zip(grad_TH3D.unbind(2), (for_q, for_k), strict=False):
-            part.copy_(_turn(for_part, back))
-        grad_TH3D[:, :, 2].copy_(for_v)
-        return grad_TH3D, None
+        turned = (_turned(for_q, back), _turned(for_k, back), for_v)
+        return torch.stack(turned, dim=2), None
 
 
-def _turn(heads: Tensor, table: Tensor) -> Tensor:
-    """heads (T, ..., D), table (T, D / 2, 2) -> heads, each pair multiplied as one complex number."""
-    pairs = torch.unflatten(heads.to(table.dtype), -1, (-1, 2))
-    turns = table.view(table.shape[0], *(1,) * (heads.dim() - 2), -1, 2)
-    return _product(pairs, turns).flatten(-2).to(heads.dtype)
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Complex products of (..., 2) and (..., 2)."""
+def _turned(heads: Tensor, table: Tensor) -> Tensor:
+    """heads (T, H, D), table (T, D / 2, 2) -> (T, H, D): each pair multiplied as one complex number."""
+    pairs, turns = _pairs(heads.to(table.dtype)), table[:, None]
     if not torch.compiler.is_compiling():
         # One pass over memory where the same in real numbers takes six.
-        return torch.view_as_real(torch.view_as_complex(a) * torch.view_as_complex(b))
-    # Inductor has no complex numbers, and makes one pass of this.
-    (a_real, a_imag), (b_real, b_imag) = a.unbind(-1), b.unbind(-1)
-    return torch.stack((a_real * b_real - a_imag * b_imag, a_real * b_imag + a_imag * b_real), dim=-1)
+        product = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(turns))
+    else:
+        # Inductor has no complex numbers, and makes one pass of this.
+        (a, b), (c, d) = pairs.unbind(-1), turns.unbind(-1)
+        product = torch.stack((a * c - b * d, a * d + b * c), dim=-1)
+    return product.flatten(-2).to(heads.dtype)
+
+
+def _pairs(heads: Tensor) -> Tensor:
+    """(..., D) -> (..., D / 2, 2)."""
+    return torch.unflatten(heads, -1, (-1, 2))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from neobert_plugins.models.gating import gated
+from neobert_plugins.models.gating import gated_linear
 from neobert_plugins.models.norm import RMSNorm
 
 
@@ -27,13 +27,13 @@ def test_rms_norm_under_autocast_is_torchs(dtype):
 
 def test_the_gate_is_silu_times_up():
     torch.manual_seed(0)
-    gate_up = torch.randn(5, 12, dtype=torch.float64, requires_grad=True)
+    gate_up, weight = (torch.randn(s, dtype=torch.float64, requires_grad=True) for s in ((5, 12), (4, 6)))
     gate, up = gate_up.chunk(2, dim=-1)
-    torch.testing.assert_close(gated(gate_up), F.silu(gate) * up)
-    assert torch.autograd.gradcheck(gated, (gate_up,))
+    torch.testing.assert_close(gated_linear(gate_up, weight), (F.silu(gate) * up) @ weight.T)
+    assert torch.autograd.gradcheck(gated_linear, (gate_up, weight))
 
 
-@pytest.mark.parametrize("function", [gated, RMSNorm(12, eps=1e-5)])
+@pytest.mark.parametrize("function", [lambda x: gated_linear(x, torch.ones(3, 6)), RMSNorm(12, eps=1e-5)])
 def test_no_row_is_no_row(function):
     x = torch.randn(0, 12, requires_grad=True)
     out = function(x)

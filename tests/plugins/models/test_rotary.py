@@ -17,7 +17,7 @@ def test_pairs_turn_by_an_angle_of_the_position():
     torch.manual_seed(0)
     qkv = torch.randn(4, 2, 3, 6, dtype=torch.float64)
     positions = torch.tensor([0, 1, 0, 700])
-    q, k, v = split_rotated(qkv, rotary_table(positions, 6, 100.0, torch.float64))
+    q, k, v = split_rotated(qkv.clone(), rotary_table(positions, 6, 100.0, torch.float64))
     assert torch.equal(v, qkv[:, :, 2])
     for part, turned in enumerate((q, k)):
         for t, position in enumerate(positions.tolist()):
@@ -32,7 +32,7 @@ def test_the_gradient_is_that_of_the_function():
     torch.manual_seed(0)
     qkv = torch.randn(3, 2, 3, 4, dtype=torch.float64, requires_grad=True)
     table = rotary_table(torch.tensor([0, 1, 5]), 4, 100.0, torch.float64)
-    assert torch.autograd.gradcheck(lambda x: split_rotated(x, table), (qkv,))
+    assert torch.autograd.gradcheck(lambda x: split_rotated(x.clone(), table), (qkv,))
 
 
 def test_scores_depend_on_the_distance_alone():
@@ -52,9 +52,9 @@ def test_compiled_code_turns_them_the_same_way():
     table = rotary_table(torch.arange(5), 8, 10000.0, torch.float64)
     compiled = torch.compile(split_rotated, backend="eager", fullgraph=True)
     weights = torch.randn(3, 5, 2, 8, dtype=torch.float64)
-    torch.testing.assert_close(compiled(qkv, table), split_rotated(qkv, table))
-    (ours,) = torch.autograd.grad((torch.stack(compiled(qkv, table)) * weights).sum(), qkv)
-    (theirs,) = torch.autograd.grad((torch.stack(split_rotated(qkv, table)) * weights).sum(), qkv)
+    torch.testing.assert_close(compiled(qkv.clone(), table), split_rotated(qkv.clone(), table))
+    (ours,) = torch.autograd.grad((torch.stack(compiled(qkv.clone(), table)) * weights).sum(), qkv)
+    (theirs,) = torch.autograd.grad((torch.stack(split_rotated(qkv.clone(), table)) * weights).sum(), qkv)
     torch.testing.assert_close(ours, theirs)
 
 
