@@ -33,7 +33,7 @@ def choose_library(wanted: Literal["auto", "torch", "onednn"]) -> Literal["torch
     Returns the choice. The core calls it when a run begins, with ``trainer.cpu_matmul``; before, it is torch's way.
     """
     global _chosen
-    _chosen = _quicker_library() if wanted == "auto" else wanted
+    _chosen = quicker_library() if wanted == "auto" else wanted
     return _chosen
 
 
@@ -157,8 +157,8 @@ class _Linear(torch.autograd.Function):
 
 
 @functools.cache
-def _quicker_library() -> Literal["torch", "onednn"]:
-    """A rule, not a measurement: two starts of one run must not differ."""
+def quicker_library() -> Literal["torch", "onednn"]:
+    """For float32 on this CPU. A rule, not a measurement: two starts of one run must not differ."""
     ask = getattr(torch.cpu, "get_capabilities", None)
     if ask is None or onednn_obstacle() is not None or not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return "torch"

@@ -111,9 +111,9 @@ def test_auto_is_a_rule_about_the_processor(monkeypatch, abilities, chosen):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(products, "onednn_obstacle", lambda: None)
-    assert products._quicker_library.__wrapped__() == chosen
+    assert products.quicker_library.__wrapped__() == chosen
     monkeypatch.setattr(products, "onednn_obstacle", lambda: "it is not there")
-    assert products._quicker_library.__wrapped__() == "torch"
+    assert products.quicker_library.__wrapped__() == "torch"
 
 
 def _outcome(function, given):

@@ -12,7 +12,7 @@ from neobert.recipe import Recipe, attention_choices
 from neobert.training.data_parts import first_context, padded_vocab_size
 from neobert.training.devices import Placement, attention_target, choose_device, refuse_unfit_device
 from neobert.training.groups import group_parameters
-from neobert.training.precision import tf32_row
+from neobert.training.precision import products_row, tf32_row
 
 STAND_IN_VOCABULARY = 8191
 """A prime, so that no other table has as many rows. It costs nothing on the meta device."""
@@ -39,8 +39,9 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     batch = f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length}"
     rows = [("tokens a step", f"up to {tokens:,} = {batch} (micro-batches x sequences x tokens)")]
     rows += attention_choices(recipe, attention_target(recipe)).items()
-    tf32 = tf32_row(trainer, choose_device(trainer))
-    rows += [] if tf32 is None else [("tf32", tf32)]
+    for what, row in (("tf32", tf32_row), ("fp32 matrix products", products_row)):
+        if (said := row(trainer, choose_device(trainer))) is not None:
+            rows.append((what, said))
     context = first_context(recipe, Placement(torch.device("meta"), 0, 1, 1), Path(trainer.output_dir))
     try:
         sizes = _measure(recipe, evolve(context, vocab_size=STAND_IN_VOCABULARY))

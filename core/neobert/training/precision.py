@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from neobert.products import quicker_library
 from neobert.recipe.trainer import TrainerOptions
 
 logger = logging.getLogger("neobert.training")
@@ -27,6 +28,15 @@ def tf32_row(trainer: TrainerOptions, device: torch.device) -> str | None:
     if device.type != "cuda":
         return f"{said} has no effect on {device.type}: TF32 is a format of CUDA devices"
     return f"{said}: float32 matrix products are computed in {'TF32' if trainer.tf32 else 'float32'}"
+
+
+def products_row(trainer: TrainerOptions, device: torch.device) -> str | None:
+    """Who multiplies matrices of float32 on a CPU, in a line; None elsewhere."""
+    if device.type != "cpu":
+        return None
+    library = quicker_library() if trainer.cpu_matmul == "auto" else trainer.cpu_matmul
+    name = {"onednn": "oneDNN", "torch": "torch's usual library"}[library]
+    return f"{name} (trainer.cpu_matmul = {trainer.cpu_matmul!r})"
 
 
 def set_tf32(trainer: TrainerOptions, device: torch.device) -> None:

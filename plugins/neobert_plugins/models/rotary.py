@@ -42,7 +42,7 @@ class _SplitRotated(torch.autograd.Function):
         if torch.compiler.is_compiling() or qkv.dtype != table.dtype:
             q, k = (_turned(part, table) for part in qkv.unbind(2)[:2])
             return q, k, qkv[:, :, 2]
-        torch.view_as_complex(_pairs(qkv[:, :, :2])).mul_(torch.view_as_complex(table)[:, None, None])
+        _as_complex(qkv[:, :, :2]).mul_(torch.view_as_complex(table)[:, None, None])
         # A view of its own, for autograd must not take the results for views of what went in.
         q, k, v = qkv.detach().unbind(2)
         return q, k, v
@@ -52,21 +52,31 @@ class _SplitRotated(torch.autograd.Function):
     def backward(ctx: Any, for_q: Tensor, for_k: Tensor, for_v: Tensor) -> tuple[Tensor, None]:
         (table,) = ctx.saved_tensors
         back = torch.stack((table[..., 0], -table[..., 1]), dim=-1)
-        turned = (_turned(for_q, back), _turned(for_k, back), for_v)
-        return torch.stack(turned, dim=2), None
+        if torch.compiler.is_compiling() or for_q.dtype != table.dtype:
+            return torch.stack((_turned(for_q, back), _turned(for_k, back), for_v), dim=2), None
+        grad_TH3D = for_v.new_empty(*for_v.shape[:2], 3, for_v.shape[2])
+        for place, grad in zip(grad_TH3D.unbind(2), (for_q, for_k), strict=False):
+            torch.mul(_as_complex(grad), torch.view_as_complex(back)[:, None], out=_as_complex(place))
+        grad_TH3D[:, :, 2] = for_v
+        return grad_TH3D, None
+
+
+def _as_complex(heads: Tensor) -> Tensor:
+    """(..., D) -> (..., D / 2), a view."""
+    return torch.view_as_complex(_pairs(heads))
 
 
 def _turned(heads: Tensor, table: Tensor) -> Tensor:
     """heads (T, H, D), table (T, D / 2, 2) -> (T, H, D): each pair multiplied as one complex number."""
-    pairs, turns = _pairs(heads.to(table.dtype)), table[:, None]
+    wide, turns = heads.to(table.dtype), table[:, None]
     if not torch.compiler.is_compiling():
         # One pass over memory where the same in real numbers takes six.
-        product = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(turns))
+        turned = torch.view_as_real(_as_complex(wide) * torch.view_as_complex(turns))
     else:
         # Inductor has no complex numbers, and makes one pass of this.
-        (a, b), (c, d) = pairs.unbind(-1), turns.unbind(-1)
-        product = torch.stack((a * c - b * d, a * d + b * c), dim=-1)
-    return product.flatten(-2).to(heads.dtype)
+        (a, b), (c, d) = _pairs(wide).unbind(-1), turns.unbind(-1)
+        turned = torch.stack((a * c - b * d, a * d + b * c), dim=-1)
+    return turned.flatten(-2).to(heads.dtype)
 
 
 def _pairs(heads: Tensor) -> Tensor:
