@@ -12,7 +12,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import io
 import random
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,14 @@ WORDS = [
 ]
 
 Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(autouse=True)
+def _usual_products() -> Iterator[None]:
+    """What a run chose for its process is not what the next test begins with."""
+    yield
+    if (products := sys.modules.get("neobert.products")) is not None:
+        products.choose_library("torch")
 
 
 @pytest.fixture(scope="session")

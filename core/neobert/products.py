@@ -92,7 +92,7 @@ def _forward(layer: nn.Linear, input: Tensor) -> Tensor:
 
 
 # Operators of their own: a compiler takes each as one step, and what is below depends on numbers that it need not know.
-_operators = torch.library.Library("neobert", "DEF")  # type: ignore[no-untyped-call]
+_operators: Any = torch.library.Library("neobert", "DEF")  # type: ignore[no-untyped-call]
 _operators.define("product(Tensor a, Tensor b) -> Tensor")
 _operators.define("product_over_rows(Tensor a, Tensor b) -> Tensor")
 

@@ -124,7 +124,6 @@ def neobert(settings: dict[str, Any], shape: Shape) -> None:
     running.build_trackers = lambda recipe, context: [*build(recipe, context), Tracker()]
     folder = Path(settings["folder"])
     (folder / "recipe.toml").write_text(RECIPE)
-    # How much memory a run keeps is set where the command starts.
     keys = {
         "model.hidden_size": shape.hidden_size,
         "model.num_hidden_layers": shape.layers,
@@ -169,34 +168,14 @@ gradient_clipping = 1.0
 
 def transformers(settings: dict[str, Any], shape: Shape, *, glued: bool) -> None:
     """Its Trainer with EuroBERT: documents padded to the longest of a batch, or glued into rows without padding."""
-    import torch
-    from transformers import (
-        AutoTokenizer,
-        DataCollatorForLanguageModeling,
-        EuroBertConfig,
-        EuroBertForMaskedLM,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-    )
+    from transformers import AutoTokenizer, DataCollatorForLanguageModeling, Trainer, TrainerCallback
 
     folder = Path(settings["folder"])
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    config = EuroBertConfig(
-        vocab_size=-(-len(tokenizer) // 128) * 128,
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.feed_forward,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.heads,
-        max_position_embeddings=shape.length,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-    )
     masking = DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.2)
     tokens = 0
 
-    def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         nonlocal tokens
         batch = masking(rows)
         tokens += int(batch["attention_mask"].sum())
@@ -212,8 +191,43 @@ def transformers(settings: dict[str, Any], shape: Shape, *, glued: bool) -> None
             if state.global_step % settings["steps"] == 0:
                 self.gate.passed(tokens)
 
-    arguments = TrainingArguments(
-        output_dir=str(folder / "trainer"),
+    trainer = Trainer(
+        model=eurobert(tokenizer, shape),
+        args=training_arguments(settings, shape),
+        train_dataset=rows_of(tokenizer, folder, shape.length, glued=glued),
+        data_collator=collate,
+        callbacks=[Turns()],
+    )
+    sys.stdout = sys.stderr
+    Gate._answer = lambda self, **values: print(json.dumps(values), file=sys.__stdout__, flush=True)
+    trainer.train()
+
+
+def eurobert(tokenizer: Any, shape: Shape) -> Any:
+    """Of the same dimensions, with the same rounding of the vocabulary."""
+    from transformers import EuroBertConfig, EuroBertForMaskedLM
+
+    config = EuroBertConfig(
+        vocab_size=-(-len(tokenizer) // 128) * 128,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.heads,
+        max_position_embeddings=shape.length,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return EuroBertForMaskedLM(config)
+
+
+def training_arguments(settings: dict[str, Any], shape: Shape) -> Any:
+    """As the recipe has them: optimizer, schedule, clipping, logging."""
+    import torch
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(Path(settings["folder"]) / "trainer"),
         per_device_train_batch_size=shape.batch,
         max_steps=STEPS,
         learning_rate=1e-4,
@@ -228,16 +242,6 @@ def transformers(settings: dict[str, Any], shape: Shape, *, glued: bool) -> None
         bf16=settings["precision"] == "bf16",
         disable_tqdm=True,
     )
-    trainer = Trainer(
-        model=EuroBertForMaskedLM(config),
-        args=arguments,
-        train_dataset=rows_of(tokenizer, folder, shape.length, glued=glued),
-        data_collator=collate,
-        callbacks=[Turns()],
-    )
-    sys.stdout = sys.stderr
-    Gate._answer = lambda self, **values: print(json.dumps(values), file=sys.__stdout__, flush=True)
-    trainer.train()
 
 
 def rows_of(tokenizer: Any, folder: Path, length: int, *, glued: bool) -> Any:

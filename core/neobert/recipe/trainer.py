@@ -89,12 +89,16 @@ class TrainerOptions:
         default="auto",
         metadata={
             "help": "who multiplies fp32 matrices on a CPU: torch's usual way (MKL), or oneDNN; `auto`: oneDNN where "
-            "the CPU has AVX-512 and is none of Intel's, as MKL is slow there. The other one gives other bits"
+            "the CPU has AVX-512 and is none of Intel's, as MKL is slow there. The other one gives other bits. "
+            "A GPU's products are not touched"
         },
     )
     keep_freed_memory: bool = field(
         default=True,
-        metadata={"help": "on Linux (glibc): freed memory stays with the process for the next step, which is quicker"},
+        metadata={
+            "help": "on Linux (glibc): the system's memory, not a GPU's, stays with the process when it is "
+            "freed, for the next step, which is quicker"
+        },
     )
     eval_steps: int | None = field(
         default=None,

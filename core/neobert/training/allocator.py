@@ -11,7 +11,7 @@ import platform
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
 """From glibc's malloc.h."""
-_LARGEST = 2**31 - 1
+_NEVER = -1
 TOP_PAD = 64 << 20
 """Bytes that the heap grows by at least."""
 
@@ -19,10 +19,10 @@ TOP_PAD = 64 << 20
 def keep_freed_memory() -> bool:
     """Has glibc keep what is freed for what is next asked for; False where there is no glibc.
 
-    All threads share one heap then: the backward pass, on a thread of its own, takes what the forward pass freed.
+    All threads share one heap then: what one of them freed, any other takes.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: _LARGEST, M_TOP_PAD: TOP_PAD, M_ARENA_MAX: 1}
+    settings = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: _NEVER, M_TOP_PAD: TOP_PAD, M_ARENA_MAX: 1}
     return {mallopt(parameter, value) for parameter, value in settings.items()} == {1}

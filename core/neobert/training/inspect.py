@@ -89,17 +89,19 @@ def _memory(recipe: Recipe, vocabulary: int | None) -> str:
         peak = estimate_peak(recipe, evolve(context, vocab_size=entries))
     except Exception as error:  # of a part that reads values, of which there are none here
         return f"unknown: {_in_a_line(error)}"
+    on_cpu = device.type == "cpu"
     parts = {
         "Python and libraries": base,
         "weights": peak.weights,
         "gradients": peak.gradients,
         "optimizer state": peak.optimizer_state,
         "activations and what passes": peak.passing,
+        "data and holes of the heap": peak.on_the_heap if on_cpu else 0,
     }
     listed = ", ".join(f"{what} {_gigabytes(size)}" for what, size in parts.items() if size)
-    where = "" if device.type == "cpu" else f" on {device.type}"
+    where = "" if on_cpu else f" on {device.type}"
     bound = "" if vocabulary is not None else f"; for a vocabulary of {entries:,}, its largest"
-    return f"{_gigabytes(base + peak.total)}{where} ({listed}{bound})"
+    return f"{_gigabytes(sum(parts.values()))}{where} ({listed}{bound})"
 
 
 def _largest_vocabulary(recipe: Recipe) -> int | None:

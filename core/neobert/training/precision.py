@@ -9,6 +9,7 @@ import torch
 
 from neobert.products import quicker_library
 from neobert.recipe.trainer import TrainerOptions
+from neobert.toml_text import toml_text
 
 logger = logging.getLogger("neobert.training")
 
@@ -36,7 +37,7 @@ def products_row(trainer: TrainerOptions, device: torch.device) -> str | None:
         return None
     library = quicker_library() if trainer.cpu_matmul == "auto" else trainer.cpu_matmul
     name = {"onednn": "oneDNN", "torch": "torch's usual library"}[library]
-    return f"{name} (trainer.cpu_matmul = {trainer.cpu_matmul!r})"
+    return f"{name} (trainer.cpu_matmul = {toml_text(trainer.cpu_matmul)})"
 
 
 def set_tf32(trainer: TrainerOptions, device: torch.device) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity
 
 from neobert.data import StepBatches
+from neobert.errors import UserError
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts, assemble
 from neobert.training.compilation import clear_compile_failures
@@ -23,6 +22,7 @@ from neobert.training.devices import place, refuse_unfit_device
 from neobert.training.display import Display, notes_of_parts
 from neobert.training.inspect import refuse_missing_weights
 from neobert.training.loop import Position, train
+from neobert.training.memory import peak_of_process
 from neobert.training.meter import Meter
 from neobert.training.phases import COPY, LOGGING, WAIT, Phases
 from neobert.training.recorder import Recorder
@@ -89,18 +89,14 @@ def _profiled(recipe: Recipe, parts: Parts, steps: int, trace: Path) -> Profile:
     profiler = torch.profiler.profile(activities=_activities(parts.device))
     silent = Display(Console(quiet=True))  # these steps are no run to follow
     silent.start(trainer.max_steps, 0)
-    recorder = _Recorder(
-        trainer=trainer,
-        trackers=(),
-        display=silent,
-        save=lambda position: None,
-        phases=phases,
-        begin=begin,
-    )
+    recorder = _Recorder(trainer=trainer, trackers=(), display=silent, save=lambda _: None, phases=phases, begin=begin)
     position = Position(step=0, cursor=parts.training_data.start(), tokens_seen=0, meter=Meter(parts.device))
     with StopSignal() as stop:
         recorder.start(parts, position)
         train(parts, position, trainer, recorder, stop)
+    if position.step <= WARM_UP:
+        msg = f"it ended after {position.step} steps, and the first {WARM_UP} only warm up: there is nothing to show"
+        raise UserError(msg)
     phases.end()
     seconds = perf_counter() - recorder.began
     profiler.stop()
@@ -156,5 +152,4 @@ def _costliest(profiler: torch.profiler.profile, device: torch.device) -> Iterat
 def _peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    return peak_of_process()

@@ -15,22 +15,26 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+from neobert_plugins.attention.kernel_inputs import for_kernel, with_rows
+
+_forward: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
+_backward: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu_backward", None)
+HAS_KERNEL = _forward is not None and _backward is not None
+"""torch does not promise these two: without them its public function computes the same, with the copies."""
 
 Runs = list[tuple[int, int]]
 """(L, B) of each."""
 
 
 def attend_on_cpu(q: Tensor, k: Tensor, v: Tensor, runs: Runs, scale: float) -> Tensor:
-    """q, k, v (T, H, D), strided or not -> (T, H, D). Not differentiable twice."""
-    return cast(Tensor, _Attention.apply(*map(_with_rows, (q, k, v)), runs, scale))  # type: ignore[no-untyped-call]
+    """q, k, v (T, H, D), strided or not -> (T, H, D). Not differentiable twice. Needs `HAS_KERNEL`."""
+    return cast(Tensor, _Attention.apply(*for_kernel(q, k, v), runs, scale))  # type: ignore[no-untyped-call]
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, runs: Runs, scale: float) -> Tensor:
-        out = torch.empty(q.shape, dtype=q.dtype)
+        out = q.new_empty(q.shape)
         logsumexps = []
         for q_BHLD, k_BHLD, v_BHLD, out_BHLD in _by_run(runs, q, k, v, out):
             result, logsumexp = _forward(q_BHLD, k_BHLD, v_BHLD, scale=scale)
@@ -46,17 +50,12 @@ class _Attention(torch.autograd.Function):
         q, k, v, out, *logsumexps = ctx.saved_tensors
         # One after the other for each token, as the projection that they come from has them.
         grads = q.new_empty(*q.shape[:2], 3, q.shape[2]).unbind(2)
-        runs = _by_run(ctx.runs, _with_rows(grad), q, k, v, out, *grads)
+        runs = _by_run(ctx.runs, with_rows(grad), q, k, v, out, *grads)
         for logsumexp, (*inputs, for_q, for_k, for_v) in zip(logsumexps, runs, strict=True):
             results = _backward(*inputs, logsumexp, 0.0, False, scale=ctx.scale)
             for place, result in zip((for_q, for_k, for_v), results, strict=True):
                 place.copy_(result)
         return *grads, None, None
-
-
-def _with_rows(stream: Tensor) -> Tensor:
-    """The flash kernel takes any strides but the last one's."""
-    return stream if stream.stride(-1) == 1 else stream.contiguous()
 
 
 def _by_run(runs: Runs, *streams: Tensor) -> Iterator[tuple[Tensor, ...]]:

@@ -37,7 +37,8 @@ def attend_with(kernel: Callable[..., Any], *, deterministic: bool, dropout: boo
         dropout_p: float = 0.0,
     ) -> Tensor:
         """q, k, v (T, H, D) -> (T, H, D)."""
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = dict.fromkeys(("cu_seqlens_q", "cu_seqlens_k"), layout.cu_seqlens)
+        more |= dict.fromkeys(("max_seqlen_q", "max_seqlen_k"), layout.max_seqlen)
         if dropout:
             more["dropout_p"] = dropout_p
         else:
@@ -45,19 +46,7 @@ def attend_with(kernel: Callable[..., Any], *, deterministic: bool, dropout: boo
         side = narrow(window, layout)
         if side is not None:
             more["window_size"] = (side, side)
-        q, k, v = for_kernel(q, k, v)
-        answer = kernel(
-            q,
-            k,
-            v,
-            cu_seqlens_q=layout.cu_seqlens,
-            cu_seqlens_k=layout.cu_seqlens,
-            max_seqlen_q=layout.max_seqlen,
-            max_seqlen_k=layout.max_seqlen,
-            softmax_scale=scale,
-            deterministic=deterministic,
-            **more,
-        )
+        answer = kernel(*for_kernel(q, k, v), softmax_scale=scale, deterministic=deterministic, **more)
         out: Tensor = answer[0] if isinstance(answer, tuple) else answer
         return out
 

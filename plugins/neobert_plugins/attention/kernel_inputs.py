@@ -15,7 +15,12 @@ def for_kernel(*qkv: Tensor) -> list[Tensor]:
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         qkv = tuple(tensor.to(dtype) for tensor in qkv)
-    return [tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in qkv]
+    return [with_rows(tensor) for tensor in qkv]
+
+
+def with_rows(stream: Tensor) -> Tensor:
+    """The flash kernels take any strides but the last one's."""
+    return stream if stream.stride(-1) == 1 else stream.contiguous()
 
 
 def narrow(window: int | None, layout: SequenceLayout) -> int | None:

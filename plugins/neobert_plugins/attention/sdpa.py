@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neobert_plugins.attention.bands import band_mask
-from neobert_plugins.attention.cpu import attend_on_cpu
+from neobert_plugins.attention.cpu import HAS_KERNEL, attend_on_cpu
+from neobert_plugins.attention.kernel_inputs import narrow
 
 if TYPE_CHECKING:
     from neobert import SequenceLayout
@@ -31,7 +32,7 @@ def attend(
 ) -> Tensor:
     """q, k, v (T, H, D), strided or not -> (T, H, D). A window costs an (L, L) mask for each run."""
     runs = [(length, len(tuple(group))) for length, group in groupby(layout.lengths)]
-    if q.device.type == "cpu" and dropout_p == 0.0 and (window is None or window >= layout.max_seqlen - 1):
+    if HAS_KERNEL and q.device.type == "cpu" and dropout_p == 0.0 and narrow(window, layout) is None:
         return attend_on_cpu(q, k, v, runs, scale)
     sizes = [length * count for length, count in runs]
     pieces = []

@@ -15,7 +15,7 @@ from attrs import frozen
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from neobert.products import linear, product, product_over_rows, rounded_up
+from neobert.products import linear, product, product_over_rows, rounded_up, uses_onednn
 
 CHUNK_LOGITS = 1 << 23
 """Logits held at once: 32 MiB of float32."""
@@ -145,6 +145,8 @@ def _add_chunk(
     low = for_logits.to(chunk.dtype)
     if for_hidden is not None:
         for_hidden[start : start + len(chunk)] = product(low, layer[0])
-    if for_weight is not None:
+    if for_weight is not None and for_weight.dtype == low.dtype and not uses_onednn(low, chunk):
+        for_weight.addmm_(low.mT, chunk)  # makes no other (V, C)
+    elif for_weight is not None:
         for_weight += product_over_rows(low, chunk)
     return total

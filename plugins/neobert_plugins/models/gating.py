@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from neobert.products import product, product_over_rows
+from neobert.products import linear, product, product_over_rows
 
 
 def gated_linear(gate_up: Tensor, weight: Tensor) -> Tensor:
     """gate_up (T, 2 I), [gate, up], weight (C, I) -> (T, C), in the dtype of ``gate_up``."""
     weight = weight.to(gate_up.dtype)
     if torch.compiler.is_compiling():
-        return F.linear(_gated(gate_up), weight)
+        return linear(_gated(gate_up), weight)
     return cast(Tensor, _GatedLinear.apply(gate_up, weight))  # type: ignore[no-untyped-call]
 
 

@@ -56,7 +56,7 @@ class _SplitRotated(torch.autograd.Function):
             return torch.stack((_turned(for_q, back), _turned(for_k, back), for_v), dim=2), None
         grad_TH3D = for_v.new_empty(*for_v.shape[:2], 3, for_v.shape[2])
         for place, grad in zip(grad_TH3D.unbind(2), (for_q, for_k), strict=False):
-            torch.mul(_as_complex(grad), torch.view_as_complex(back)[:, None], out=_as_complex(place))
+            torch.mul(_as_complex(_in_pairs(grad)), torch.view_as_complex(back)[:, None], out=_as_complex(place))
         grad_TH3D[:, :, 2] = for_v
         return grad_TH3D, None
 
@@ -66,12 +66,19 @@ def _as_complex(heads: Tensor) -> Tensor:
     return torch.view_as_complex(_pairs(heads))
 
 
+def _in_pairs(heads: Tensor) -> Tensor:
+    """Copied where the two of a pair are not side by side in memory: gradients come with any strides, or expanded."""
+    steps = (*heads.stride()[:-1], heads.storage_offset())
+    fits = heads.stride(-1) == 1 and not any(step % 2 for step in steps)
+    return heads if fits else heads.clone(memory_format=torch.contiguous_format)
+
+
 def _turned(heads: Tensor, table: Tensor) -> Tensor:
     """heads (T, H, D), table (T, D / 2, 2) -> (T, H, D): each pair multiplied as one complex number."""
     wide, turns = heads.to(table.dtype), table[:, None]
     if not torch.compiler.is_compiling():
         # One pass over memory where the same in real numbers takes six.
-        turned = torch.view_as_real(_as_complex(wide) * torch.view_as_complex(turns))
+        turned = torch.view_as_real(_as_complex(_in_pairs(wide)) * torch.view_as_complex(turns))
     else:
         # Inductor has no complex numbers, and makes one pass of this.
         (a, b), (c, d) = _pairs(wide).unbind(-1), turns.unbind(-1)

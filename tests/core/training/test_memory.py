@@ -59,7 +59,7 @@ def test_what_passes_follows_the_recipe(workdir: Path) -> None:
 
 def test_check_says_one_number_and_its_parts(workdir: Path) -> None:
     said = dict(describe(load_recipe("recipe.toml")))["estimated peak memory"]
-    assert said.count("GiB") == 6
+    assert said.count("GiB") == 7
     assert "for a vocabulary of 384, its largest" in said
 
 

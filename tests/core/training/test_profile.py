@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from neobert import cli
+from neobert.errors import UserError
 from neobert.recipe import load_recipe
 from neobert.training.phases import ORDER
 from neobert.training.profile import WARM_UP, profile
@@ -40,6 +41,12 @@ def test_phases_trace_and_folder(workdir: Path, checkpointing: str) -> None:
     show_profile(found, console)
     assert "forward: attention" in text.getvalue()
     assert "aten::" in text.getvalue()
+
+
+def test_a_run_that_ends_while_it_warms_up_shows_nothing(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("neobert.training.profile.train", lambda *_: None)
+    with pytest.raises(UserError, match="ended after 0 steps, and the first 5 only warm up"):
+        profile(load_recipe("recipe.toml"), 2, Console(file=io.StringIO()))
 
 
 def test_steps_are_a_number(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

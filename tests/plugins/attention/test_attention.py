@@ -57,6 +57,29 @@ def test_output_and_gradient_are_those_of_the_sum(attend, lengths, window):
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
 
 
+def test_without_torchs_kernel_its_public_function_does_the_same(monkeypatch):
+    layout = SequenceLayout.from_lengths(LAYOUTS["mixed"])
+    qkv, q, k, v = heads(layout.num_tokens)
+    here = sdpa.attend(q, k, v, layout, scale=0.4)
+    monkeypatch.setattr(sdpa, "HAS_KERNEL", False)
+    monkeypatch.setattr(sdpa, "attend_on_cpu", None)
+    elsewhere = sdpa.attend(q, k, v, layout, scale=0.4)
+    torch.testing.assert_close(here, elsewhere)
+    torch.testing.assert_close(*(torch.autograd.grad(out.square().sum(), qkv)[0] for out in (here, elsewhere)))
+
+
+def test_sdpa_takes_the_dtype_that_autocast_asks_for(monkeypatch):
+    """As torch's function does, where a model leaves q and k wider than v."""
+    layout = SequenceLayout.from_lengths((3, 2))
+    q, k = torch.randn(2, 5, 2, 8)
+    v = torch.randn(5, 2, 8, dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        here = sdpa.attend(q, k, v, layout, scale=0.4)
+        monkeypatch.setattr(sdpa, "HAS_KERNEL", False)
+        elsewhere = sdpa.attend(q, k, v, layout, scale=0.4)
+    torch.testing.assert_close(here, elsewhere)
+
+
 @backends
 def test_nothing_leaks_across_sequences(attend):
     lengths = (3, 3, 2, 1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from neobert import products
 from neobert_plugins.models.gating import gated_linear
 from neobert_plugins.models.norm import RMSNorm
 
@@ -19,10 +20,13 @@ def test_rms_norm_is_torchs():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_rms_norm_under_autocast_is_torchs(dtype):
-    x = torch.randn(5, 16, dtype=dtype)
+    x = torch.randn(5, 16, dtype=dtype, requires_grad=True)
     norm = RMSNorm(16, eps=1e-5)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        torch.testing.assert_close(norm(x), F.rms_norm(x, (16,), norm.weight, 1e-5))
+        outs = norm(x), F.rms_norm(x, (16,), norm.weight, 1e-5)
+    torch.testing.assert_close(*outs)
+    upstream = torch.linspace(-1, 1, 80, dtype=outs[0].dtype).view(5, 16)
+    torch.testing.assert_close(*(torch.autograd.grad(out, (x, norm.weight), upstream) for out in outs))
 
 
 def test_the_gate_is_silu_times_up():
@@ -40,6 +44,19 @@ def test_no_row_is_no_row(function):
     out.sum().backward()
     assert out.shape[0] == 0
     assert x.grad.shape == (0, 12)
+
+
+def test_compiled_code_has_the_chosen_product_too(monkeypatch):
+    if (obstacle := products.onednn_obstacle()) is not None:
+        pytest.skip(obstacle)
+    products.choose_library("onednn")
+    real, called = products._of_rows, []
+    monkeypatch.setattr(products, "_of_rows", lambda a, b: called.append(a.shape) or real(a, b))
+    given = torch.randn(64, 256, requires_grad=True), torch.randn(80, 128, requires_grad=True)
+    outs = [f(*given) for f in (gated_linear, torch.compile(gated_linear, backend="aot_eager", fullgraph=True))]
+    assert called == [(64, 128)] * 2
+    torch.testing.assert_close(*outs)
+    torch.testing.assert_close(*(torch.autograd.grad(out.sum(), given) for out in outs))
 
 
 def _call(norm, x, weight):

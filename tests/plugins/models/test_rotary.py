@@ -35,6 +35,22 @@ def test_the_gradient_is_that_of_the_function():
     assert torch.autograd.gradcheck(lambda x: split_rotated(x.clone(), table), (qkv,))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_gradients_may_come_with_any_strides(dtype):
+    torch.manual_seed(0)
+    table = rotary_table(torch.arange(3), 4, 100.0, dtype)
+    qkv = torch.randn(3, 2, 3, 4, dtype=dtype, requires_grad=True)
+    expanded = torch.ones((), dtype=dtype).expand(3, 2, 4)
+    transposed = torch.randn(4, 2, 3, dtype=dtype).permute(2, 1, 0)
+    odd = torch.randn(3, 2, 5, dtype=dtype)[..., 1:]
+    for upstream in (expanded, transposed, odd):
+        plain = upstream.clone(memory_format=torch.contiguous_format)
+        found, expected = (
+            torch.autograd.grad(split_rotated(qkv.clone(), table), qkv, (given,) * 3)[0] for given in (upstream, plain)
+        )
+        assert torch.equal(found, expected)
+
+
 def test_scores_depend_on_the_distance_alone():
     torch.manual_seed(0)
     q, k = torch.randn(2, 1, 1, 8, dtype=torch.float64)
