@@ -12,6 +12,8 @@ from neobert.errors import UserError
 
 _Int64s = NDArray[np.int64]
 _STRIDE = 8
+_FEW = 1 << 20
+"""Sequences of which each may have its document looked up: 8 MiB at most."""
 _PROBES = ("a", "the", "0", ".", "e")
 
 
@@ -111,13 +113,18 @@ class Cut:
         return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(pieces, dtype=np.int64)))
 
     _near: _Int64s | None = field(init=False, repr=False)
-    """The document of every `_STRIDE`-th sequence: where to look for those between."""
+    """The document of every sequence where they are few, else of every `_STRIDE`-th: where to look for those between."""
 
     @_near.default
     def _find_near(self) -> _Int64s | None:
         if self.first is None:
             return None
-        return np.searchsorted(self.first, np.arange(0, self.first[-1] + _STRIDE, _STRIDE), side="right") - 1
+        stride = self._stride
+        return np.searchsorted(self.first, np.arange(0, self.first[-1] + stride, stride), side="right") - 1
+
+    @property
+    def _stride(self) -> int:
+        return 1 if len(self) <= _FEW else _STRIDE
 
     def __len__(self) -> int:
         """How many sequences there are."""
@@ -144,6 +151,8 @@ class Cut:
         times as quick as a search through all."""
         if self.first is None or self._near is None:
             return numbers
+        if self._stride == 1:
+            return self._near[numbers]
         place = numbers // _STRIDE
         low, high = self._near[place], self._near[place + 1] + 1
         for _ in range(int((high - low).max(initial=1) - 1).bit_length()):
