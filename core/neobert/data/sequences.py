@@ -113,7 +113,7 @@ class Cut:
         return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(pieces, dtype=np.int64)))
 
     _near: _Int64s | None = field(init=False, repr=False)
-    """The document of every sequence where they are few, else of every `_STRIDE`-th: where to look for those between."""
+    """The document of each sequence where they are few, else of every `_STRIDE`-th: where to look for others."""
 
     @_near.default
     def _find_near(self) -> _Int64s | None:
