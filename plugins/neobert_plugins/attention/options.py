@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import in_
 
 from neobert import BuildContext, Capabilities
@@ -12,7 +12,8 @@ from neobert import BuildContext, Capabilities
 if TYPE_CHECKING:
     from neobert.interfaces import AttentionBackend
 
-_HALF = ("bfloat16", "float16")
+_FLASH = Capabilities(devices=("cuda",), train_devices=("cuda",), dtypes=("bfloat16", "float16"), window=True)
+"""What all generations of the flash kernels have in common."""
 _AMPERE = (8, 0)
 _HOPPER = (9, 0)
 
@@ -46,14 +47,7 @@ class VarlenAttention:
     """torch's own flash attention over a token stream (torch.nn.attention.varlen); CUDA, bf16, nothing to install."""
 
     requires: ClassVar[tuple[str, ...]] = ("torch>=2.12",)
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        devices=("cuda",),
-        train_devices=("cuda",),
-        dtypes=_HALF,
-        window=True,
-        head_dims=range(8, 257, 8),
-        cuda_capability=_AMPERE,
-    )
+    capabilities: ClassVar[Capabilities] = evolve(_FLASH, head_dims=range(8, 257, 8), cuda_capability=_AMPERE)
 
     def build(self, context: BuildContext) -> AttentionBackend:
         from torch.nn.attention.varlen import varlen_attn
@@ -68,14 +62,8 @@ class FlashAttention:
     """The flash-attn package's kernels over a token stream; CUDA, bf16."""
 
     requires: ClassVar[tuple[str, ...]] = ("flash-attn>=2.7",)
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        devices=("cuda",),
-        train_devices=("cuda",),
-        dtypes=_HALF,
-        window=True,
-        dropout=True,
-        head_dims=range(1, 257),
-        cuda_capability=_AMPERE,
+    capabilities: ClassVar[Capabilities] = evolve(
+        _FLASH, dropout=True, head_dims=range(1, 257), cuda_capability=_AMPERE
     )
     module: ClassVar[str] = "flash_attn"
     """Where ``flash_attn_varlen_func`` is found."""
@@ -104,14 +92,7 @@ class FlashAttention3(FlashAttention):
     requires: ClassVar[tuple[str, ...]] = (
         "flash-attn-3 @ git+https://github.com/Dao-AILab/flash-attention#subdirectory=hopper",
     )
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        devices=("cuda",),
-        train_devices=("cuda",),
-        dtypes=_HALF,
-        window=True,
-        head_dims=range(8, 257, 8),
-        cuda_capability=_HOPPER,
-    )
+    capabilities: ClassVar[Capabilities] = evolve(_FLASH, head_dims=range(8, 257, 8), cuda_capability=_HOPPER)
     module: ClassVar[str] = "flash_attn_interface"
 
 
@@ -120,14 +101,7 @@ class FlashAttention4(FlashAttention):
     """FlashAttention 4 over a token stream; CUDA from Hopper on, bf16."""
 
     requires: ClassVar[tuple[str, ...]] = ("flash-attn-4>=4.0.0b1",)
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        devices=("cuda",),
-        train_devices=("cuda",),
-        dtypes=_HALF,
-        window=True,
-        head_dims=range(8, 129, 8),
-        cuda_capability=_HOPPER,
-    )
+    capabilities: ClassVar[Capabilities] = evolve(_FLASH, head_dims=range(8, 129, 8), cuda_capability=_HOPPER)
     module: ClassVar[str] = "flash_attn.cute"
 
 
