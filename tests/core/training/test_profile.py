@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from neobert import cli
+from neobert.data import TrainingData
 from neobert.errors import UserError
 from neobert.recipe import load_recipe
 from neobert.training.phases import ORDER
@@ -53,3 +56,16 @@ def test_steps_are_a_number(workdir: Path, capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["recipe.toml", "--profile", "some"]) == 2
     assert "--profile some: expected how many steps" in capsys.readouterr().err
     assert WARM_UP > 0
+
+
+def test_data_that_fails_claims_nothing_saved(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = TrainingData.steps
+
+    def failing(self: TrainingData, *where: object) -> Iterator[object]:
+        yield from islice(real(self, *where), 2)
+        raise UserError("row 7 is gone")
+
+    monkeypatch.setattr(TrainingData, "steps", failing)
+    with pytest.raises(UserError) as refused:
+        profile(load_recipe("recipe.toml"), 2, Console(quiet=True))
+    assert str(refused.value) == "row 7 is gone"
