@@ -65,7 +65,9 @@ class Encoder(Protocol):
         """input_ids (T,) -> hidden (T, C), or (M, C) when ``keep`` (M,) names the only positions wanted.
 
         ``keep`` may come in any order; the rows come out in that order.
-        An optional method ``export() -> (config, tensors)`` maps the weights to a native architecture.
+        An optional method ``export() -> (config, tensors)`` maps the weights to a native architecture. An optional
+        property ``fused_matrices: Mapping[str, FusedMatrix]`` says which parameters, by their names in the encoder,
+        hold several matrices in one.
         """
         ...
 
