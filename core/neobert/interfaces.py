@@ -91,7 +91,12 @@ class Loss(Protocol):
 
 
 class Schedule(Protocol):
-    """The factor on each group's base learning rate, as a pure function."""
+    """The factor on each group's base learning rate, as a pure function.
+
+    Its options may have a method ``explain_change(before, steps_done, max_steps) -> list[str]``, asked where a resumed
+    run's steps would have had other rates: ``before`` are the checkpoint's options, of the same class, and
+    ``max_steps`` is (before, now). Each answer says why, and what to do.
+    """
 
     def __call__(self, step: int) -> float:
         """``step``: updates already done, so the first is 0."""
