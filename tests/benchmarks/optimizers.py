@@ -23,7 +23,7 @@ from attrs import frozen
 OPTIMIZERS = {
     "adamw": {"name": "adamw", "lr": 0.003},
 }
-"""Tables for recipes/pretrain.toml, each with the best of the learning rates that were tried: see docs/optimizers.md."""
+"""Tables for recipes/pretrain.toml, each with the best of the rates that were tried (docs/optimizers.md has them)."""
 TARGET = "adamw"
 
 

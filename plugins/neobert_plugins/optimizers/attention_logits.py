@@ -5,7 +5,8 @@ update, the rows of W_q and W_k of a head whose S was over the threshold t are e
 tokens would then give it a logit of t.
 
 The attention backend never shows its logits, so they are computed once more, a chunk at a time, and only their largest
-is kept. Nothing asks the device for a value, and nothing is kept from one step to the next.
+is kept. Every sequence of the stream counts, a padding sequence too. Nothing asks the device for a value, and nothing
+is kept from one step to the next.
 
 Shapes: T tokens in the stream, H heads, D head dim; a run is B neighbouring sequences of L tokens each.
 """
@@ -22,7 +23,7 @@ from neobert.errors import UserError
 from neobert_plugins.optimizers.fused import by_part, fused_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from torch import Tensor, nn
 
@@ -44,7 +45,7 @@ class WatchedBlock:
 
     name: str
     block: nn.Module
-    weights: list[tuple[nn.Parameter, FusedMatrix]]
+    weights: list[tuple[Tensor, FusedMatrix]]
     """Those with rows of queries or keys."""
     peaks: Tensor | None = field(default=None, init=False)
     """(H,) float32; None before the first forward pass."""
@@ -62,15 +63,17 @@ class WatchedBlock:
         # Not by way of the module: a backend that is a module itself keeps its place, and its weights their names.
         object.__setattr__(self.block, "attend", call)
 
-    def clip(self, threshold: float) -> None:
+    def clip(self, threshold: float, trained: Collection[Tensor]) -> None:
         """Scales the rows of each head whose largest logit was over the threshold."""
         assert self.peaks is not None
         factor_H = torch.where(self.peaks > threshold, (threshold / self.peaks).sqrt(), 1.0)
         for weight, fused in self.weights:
+            if weight not in trained:
+                continue
             for index, part in enumerate(fused.parts):
                 if part in CLIPPED:
                     rows = by_part(weight, fused)[:, index]
-                    by_head = rows.unflatten(1, (factor_H.numel() // fused.groups, -1))
+                    by_head = torch.unflatten(rows, 1, (factor_H.numel() // fused.groups, -1))
                     factor = factor_H.view(fused.groups, -1, *[1] * (by_head.ndim - 2))
                     by_head.mul_(factor.to(weight.dtype))
 
@@ -103,13 +106,16 @@ class LogitClipping:
     blocks: list[WatchedBlock]
     world_size: int = 1
 
-    def apply(self) -> None:
-        """Scales what was over the threshold anywhere: on each rank the same."""
+    def apply(self, trained: Collection[Tensor]) -> None:
+        """Scales what was over the threshold anywhere: on each rank the same.
+
+        ``trained``: the parameters that are; where the learning rate is 0, nothing moves a weight.
+        """
         measured = [block for block in self.blocks if block.peaks is not None]
         if self.world_size > 1 and measured:
             _share(measured)
         for block in measured:
-            block.clip(self.threshold)
+            block.clip(self.threshold, trained)
         self.forget()
 
     def forget(self) -> None:
@@ -123,25 +129,26 @@ def make_clipping(context: BuildContext, threshold: float) -> LogitClipping:
 
     Raises `UserError` where the encoder does not say which rows those are, or a block's attention is out of reach.
     """
-    fused, names = fused_parameters(context), _names(context)
-    encoder, found = context.encoder, []
-    prefixes = {id(module): name for name, module in encoder.named_modules()}  # type: ignore[attr-defined]
+    fused = fused_parameters(context)
+    encoder: Any = context.encoder
+    trainable = {p for group in context.parameter_groups for p in group.parameters.values()}
+    found = []
+    prefixes = {id(module): name for name, module in encoder.named_modules()}
     for block in encoder.blocks:
         prefix = f"encoder.{prefixes[id(block)]}"
         inside = {id(parameter) for parameter in block.parameters()}
         weights = [(p, how) for p, how in fused.items() if id(p) in inside and CLIPPED & {*how.parts}]
         _refuse_out_of_reach(prefix, block, weights)
-        weights = [(p, how) for p, how in weights if p in names]
+        weights = [(p, how) for p, how in weights if p in trainable]
         if weights:
             found.append(WatchedBlock(prefix, block, weights))
+    # Once nothing can be refused any more.
     for watched in found:
         watched.watch()
     return LogitClipping(threshold, found, context.world_size)
 
 
-def largest_logits(
-    q: Tensor, k: Tensor, layout: SequenceLayout, *, scale: float, window: int | None = None
-) -> Tensor:
+def largest_logits(q: Tensor, k: Tensor, layout: SequenceLayout, *, scale: float, window: int | None = None) -> Tensor:
     """max |scale * q k^T| over the pairs that see each other: q, k (T, H, D) -> (H,) float32.
 
     Computed in the dtype of q and k. Never more than ``SCORES_ON_CPU`` (``SCORES_ON_DEVICE``) scores at a time, unless
@@ -159,8 +166,8 @@ def _runs(q: Tensor, k: Tensor, layout: SequenceLayout) -> Iterator[tuple[Tensor
     """(B, H, L, D) of the queries and (B, H, D, L) of the keys, as views."""
     runs = [(length, len(tuple(group))) for length, group in groupby(layout.lengths)]
     sizes = [length * count for length, count in runs]
-    for (length, count), q_run, k_run in zip(runs, q.split(sizes), k.split(sizes), strict=True):
-        q_BLHD, k_BLHD = (part.unflatten(0, (count, length)) for part in (q_run, k_run))
+    for (length, count), *parts in zip(runs, torch.split(q, sizes), torch.split(k, sizes), strict=True):
+        q_BLHD, k_BLHD = (torch.unflatten(part, 0, (count, length)) for part in parts)
         yield q_BLHD.transpose(1, 2), k_BLHD.permute(0, 2, 3, 1)
 
 
@@ -193,16 +200,11 @@ def _share(blocks: list[WatchedBlock]) -> None:
     peaks = torch.cat([block.peaks for block in blocks])  # type: ignore[misc]
     torch.distributed.all_reduce(peaks, torch.distributed.ReduceOp.MAX)
     sizes = [block.peaks.numel() for block in blocks]  # type: ignore[union-attr]
-    for block, part in zip(blocks, peaks.split(sizes), strict=True):
+    for block, part in zip(blocks, torch.split(peaks, sizes), strict=True):
         block.peaks = part
 
 
-def _names(context: BuildContext) -> set[Any]:
-    """The parameters that are trained."""
-    return {parameter for group in context.parameter_groups for parameter in group.parameters.values()}
-
-
-def _refuse_out_of_reach(name: str, block: nn.Module, weights: list[tuple[nn.Parameter, FusedMatrix]]) -> None:
+def _refuse_out_of_reach(name: str, block: nn.Module, weights: list[tuple[Tensor, FusedMatrix]]) -> None:
     parts = {part for _, fused in weights for part in fused.parts}
     normalized = {part for _, fused in weights for part in fused.normalized} & CLIPPED
     if not callable(getattr(block, "attend", None)):

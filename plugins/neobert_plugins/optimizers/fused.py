@@ -5,7 +5,7 @@ An encoder says which they are (`neobert.FusedMatrix`). Rows are (groups, parts,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from neobert import BuildContext, FusedMatrix
 
 
-def fused_parameters(context: BuildContext) -> dict[nn.Parameter, FusedMatrix]:
+def fused_parameters(context: BuildContext) -> dict[Tensor, FusedMatrix]:
     """What the encoder says of its parameters; nothing of an encoder that says nothing.
 
     Raises `UserError` where it says what cannot be.
     """
     try:
-        encoder = context.encoder
+        encoder: Any = context.encoder
     except NotBuiltError:  # parameters without an encoder: an optimizer that is built by hand
         return {}
     stated: Mapping[str, FusedMatrix] = getattr(encoder, "fused_matrices", {})
@@ -49,12 +49,12 @@ def join(parts: Sequence[Tensor], fused: FusedMatrix | None) -> Tensor:
     """The way back from `split`: (rows, columns)."""
     if fused is None:
         return parts[0]
-    return torch.stack([part.unflatten(0, (fused.groups, -1)) for part in parts], dim=1).flatten(0, 2)
+    return torch.stack([torch.unflatten(part, 0, (fused.groups, -1)) for part in parts], dim=1).flatten(0, 2)
 
 
 def by_part(weight: Tensor, fused: FusedMatrix) -> Tensor:
     """(rows, ...) -> a view (groups, parts, rows of a part, ...)."""
-    return weight.unflatten(0, (fused.groups, len(fused.parts), -1))
+    return torch.unflatten(weight, 0, (fused.groups, len(fused.parts), -1))
 
 
 def _refuse_what_cannot_be(name: str, parameter: nn.Parameter | None, fused: FusedMatrix) -> None:

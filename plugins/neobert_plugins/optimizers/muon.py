@@ -77,7 +77,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             self._adamw.state = self.state
             self._adamw.step()
         if self._clipping is not None:
-            self._clipping.apply()
+            self._clipping.apply({p for group in self.param_groups if group["lr"] for p in group["params"]})
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -59,7 +59,9 @@ class StableAdamW:
     lr: float = _learning_rate(6e-4, "base learning rate")
     betas: tuple[float, float] = _betas("decay rates of the two moments")
     eps: float = _eps()
-    weight_decay: float = _weight_decay(0.1, "share of a weight taken off per unit of learning rate, shrunk or not")
+    weight_decay: float = _weight_decay(
+        0.1, "share of a weight taken off per unit of the learning rate as it is shrunk"
+    )
 
     def build(self, context: BuildContext) -> torch.optim.Optimizer:
         """A group for each of the context's."""
@@ -97,8 +99,9 @@ class Muon:
     adjust_lr_fn: Literal["original", "match_rms_adamw"] = field(
         default="original",
         metadata={
-            "help": "lr of a (rows, columns) matrix: `original` times max(1, rows/columns)**0.5, "
-            "`match_rms_adamw` times 0.2 * max(rows, columns)**0.5, for an lr as AdamW would have it"
+            "help": "lr of a (rows, columns) matrix, apart from what it is fused with: `original` times "
+            "max(1, rows/columns)**0.5, `match_rms_adamw` times 0.2 * max(rows, columns)**0.5, which gives its update "
+            "the RMS that AdamW's has: take AdamW's lr"
         },
     )
     momentum: float = field(default=0.95, validator=_BELOW_ONE, metadata={"help": "decay rate of the momentum"})
@@ -115,7 +118,7 @@ class Muon:
     split_fused: bool = field(
         default=True,
         metadata={
-            "help": "matrices that the model holds fused in one (query, key and value; gate and up) are made orthogonal "
+            "help": "matrices that the model holds fused in one (query, key, value; gate, up) are made orthogonal "
             "apart; false takes each weight as one matrix"
         },
     )

@@ -25,9 +25,7 @@ class StableAdamW(torch.optim.Optimizer):
     further tensors of a group's size for a while.
     """
 
-    def __init__(
-        self, groups: Iterable[dict[str, Any]], *, lr: float, betas: tuple[float, float], eps: float
-    ) -> None:
+    def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, betas: tuple[float, float], eps: float) -> None:
         """Each group has its ``params`` and ``weight_decay``."""
         super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": 0.0})
 
@@ -82,7 +80,7 @@ def _update(tensors: _Tensors, group: dict[str, Any]) -> None:
     torch._foreach_mul_(tensors.second, beta2)
     torch._foreach_addcmul_(tensors.second, tensors.gradients, tensors.gradients, 1.0 - beta2)
     # The roots of the second moments, without the pull of their start at zero.
-    roots = torch._foreach_div(tensors.second, [1.0 - beta2**step for step in tensors.steps])
+    roots = list(torch._foreach_div(tensors.second, [1.0 - beta2**step for step in tensors.steps]))
     torch._foreach_sqrt_(roots)
     divisors = _divisors(tensors.gradients, roots, eps)
     if group["weight_decay"]:

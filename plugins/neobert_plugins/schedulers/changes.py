@@ -42,9 +42,7 @@ def of_whole_fall(before: _WarmupAndDecay, now: _WarmupAndDecay, steps_done: int
     ]
 
 
-def of_last_fall(
-    before: WarmupStableDecay, now: WarmupStableDecay, steps_done: int, max_steps: MaxSteps
-) -> list[str]:
+def of_last_fall(before: WarmupStableDecay, now: WarmupStableDecay, steps_done: int, max_steps: MaxSteps) -> list[str]:
     """A fall at the end of the run, which moves with ``max_steps``. Its first step still has the full rate."""
     old, new = (max_steps[0] - before.decay(max_steps[0]), max_steps[1] - now.decay(max_steps[1]))
     if _fall(before, max_steps[0]) == _fall(now, max_steps[1]):

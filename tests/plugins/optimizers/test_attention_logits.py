@@ -193,7 +193,7 @@ def test_heads_over_the_threshold_are_scaled_by_the_formula_and_nothing_else_is(
 
 def test_the_same_tokens_then_give_the_threshold():
     encoder = make_encoder()
-    optimizer = build(Muon(lr=0.0, adamw_lr=0.0, clip_attention_logits=0.5), encoder)
+    optimizer = build(Muon(lr=1e-30, adamw_lr=1e-30, clip_attention_logits=0.5), encoder)
     before = seen_logits(encoder)[0]
     assert (before > 0.5).all()
     update(encoder, optimizer)
@@ -284,7 +284,7 @@ def test_rows_in_one_group_biases_and_a_backend_that_is_a_module():
     torch.manual_seed(0)
     encoder = WithModule()
     names = set(encoder.state_dict())
-    optimizer = build(Muon(lr=0.0, adamw_lr=0.0, clip_attention_logits=0.01), encoder)
+    optimizer = build(Muon(lr=1e-30, adamw_lr=1e-30, clip_attention_logits=0.01), encoder)
     assert set(encoder.state_dict()) == names
     hidden, layout = torch.randn(6, HIDDEN), SequenceLayout.from_lengths([6])
 
@@ -296,6 +296,14 @@ def test_rows_in_one_group_biases_and_a_backend_that_is_a_module():
     encoder.blocks[0](hidden, layout).sum().backward()
     optimizer.step()
     torch.testing.assert_close(logits(), torch.full((HEADS,), 0.01))
+
+
+def test_where_the_rate_is_0_nothing_moves():
+    encoder = make_encoder()
+    before = weights(encoder)
+    update(encoder, build(Muon(lr=0.0, adamw_lr=1e-3, clip_attention_logits=0.01), encoder))
+    for name, weight in weights(encoder).items():
+        assert torch.equal(weight, before[name]) == (weight.ndim == 2 and "transformer" in name), name
 
 
 def test_a_frozen_block_stays_as_it_is():
@@ -344,7 +352,7 @@ for number in range(2):
     block.peaks = torch.tensor([[4.0, 1.0], [1.0, 16.0]][(rank + number) % 2])
     blocks.append(block)
 with torch.no_grad():
-    LogitClipping(1.0, blocks, world_size=2).apply()
+    LogitClipping(1.0, blocks, world_size=2).apply([block.weights[0][0] for block in blocks])
 for block in blocks:
     assert torch.equal(block.weights[0][0][:, 0].detach(), torch.tensor([0.5, 0.5, 0.25, 0.25])), block.weights
     assert block.peaks is None

@@ -158,9 +158,7 @@ def test_state_stays_one_momentum_a_weight():
 
 
 @settings(deadline=None)
-@given(
-    groups=st.integers(1, 4), parts=st.integers(1, 4), rows=st.integers(1, 4), columns=st.integers(1, 3)
-)
+@given(groups=st.integers(1, 4), parts=st.integers(1, 4), rows=st.integers(1, 4), columns=st.integers(1, 3))
 def test_taken_apart_and_put_together_is_what_it_was(groups, parts, rows, columns):
     fused = FusedMatrix(tuple("abcd"[:parts]), groups=groups)
     matrix = torch.arange(groups * parts * rows * columns).view(-1, columns)

@@ -207,9 +207,7 @@ percents = st.none() | st.floats(0, 100)
     final=st.floats(0, 1),
     shape=st.sampled_from(["linear", "cosine", "1-sqrt"]),
 )
-def test_rises_then_falls_within_its_bounds_and_is_pure(
-    kind, max_steps, warmup_percent, decay_percent, final, shape
-):
+def test_rises_then_falls_within_its_bounds_and_is_pure(kind, max_steps, warmup_percent, decay_percent, final, shape):
     more = {"decay_shape": shape} if kind is WarmupStableDecay else {}
     options = kind(warmup_percent=warmup_percent, decay_percent=decay_percent, final_lr_ratio=final, **more)
     schedule = build(options, max_steps)
