@@ -9,7 +9,7 @@ from attrs.validators import and_, ge, gt, lt, optional
 
 from neobert import AttentionNeeds, BuildContext, Part, hookimpl, part
 from neobert_plugins.models.checks import problems
-from neobert_plugins.models.scaling import RopeScaling, Rotation
+from neobert_plugins.models.scaling import Positions, RopeScaling
 
 if TYPE_CHECKING:
     from neobert.interfaces import Encoder
@@ -99,17 +99,16 @@ class NeoBERT:
             return self.intermediate_size
         return -(-int(2 * self.intermediate_size / 3) // 8) * 8
 
-    def window_of(self, block: int) -> int | None:
-        """Tokens that a block sees on each side; None for a whole sequence."""
-        if self.global_every is None or block % self.global_every == 0:
-            return None
-        return self.window
-
-    def rotation_of(self, block: int) -> Rotation:
-        """How a block's rotary angles are made."""
-        if self.local_rope_theta is not None and self.window_of(block) is not None:
-            return Rotation(self.local_rope_theta)
-        return Rotation(self.rope_theta, self.rope_scaling)
+    @property
+    def positions(self) -> Positions:
+        """How far each block sees, and how its angles are made."""
+        return Positions(
+            rope_theta=self.rope_theta,
+            rope_scaling=self.rope_scaling,
+            local_rope_theta=self.local_rope_theta,
+            global_every=self.global_every,
+            window=self.window,
+        )
 
     def check(self, recipe: Any) -> list[str]:
         """What cannot work together, found before any work."""

@@ -29,7 +29,7 @@ class Block(nn.Module):
         self.scale = options.head_dim**-0.5
         self.dropout_prob = options.dropout_prob
         self.attend = attend
-        self.reach = reach_of(options.window_of(index))
+        self.reach = reach_of(options.positions.window_of(index))
         self.attention_norm = make_norm(options)
         self.qkv = nn.Linear(options.hidden_size, 3 * options.hidden_size, bias=False)
         self.wo = nn.Linear(options.hidden_size, options.hidden_size, bias=False)

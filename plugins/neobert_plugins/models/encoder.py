@@ -44,7 +44,7 @@ class NeoBERTEncoder(nn.Module):
         block = NormalizedBlock if options.ngpt else Block
         indices = range(options.num_hidden_layers)
         self.transformer_encoder = nn.ModuleList(block(options, attend, index) for index in indices)
-        self._rotations = [options.rotation_of(index) for index in indices] if options.rope else []
+        self._rotations = [options.positions.rotation_of(index) for index in indices] if options.rope else []
         self.layer_norm = nn.Identity() if options.ngpt else make_norm(options)
         self._init_weights()
 
@@ -84,7 +84,8 @@ class NeoBERTEncoder(nn.Module):
     def export(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """A ``config.json`` and the encoder's tensors, without prefix and without a head.
 
-        EuroBERT's layout where `native_obstacles` is empty, else that of the published NeoBERT weights.
+        EuroBERT's layout (UltraBERT's with windows) where `native_obstacles` is empty, else that of the published
+        NeoBERT weights.
         """
         from neobert_plugins.models.layouts import export_native
 
@@ -98,6 +99,15 @@ class NeoBERTEncoder(nn.Module):
 
         return export_published(self.options, self.vocab_size, self.state_dict())
 
+    @property
+    def telling_lengths(self) -> tuple[int, ...]:
+        """Sequence lengths at which other windows or angles would show: past a window, past the trained length."""
+        window, scaling = self.options.window, self.options.rope_scaling
+        lengths = [2 * window + 2] if window is not None else []
+        if scaling is not None:
+            lengths.append(scaling.original_max_position_embeddings + 1)
+        return tuple(min(length, self.options.max_position_embeddings) for length in lengths)
+
     def import_weights(
         self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
@@ -109,7 +119,7 @@ class NeoBERTEncoder(nn.Module):
         """
         from neobert_plugins.models.imports import import_weights
 
-        return import_weights(self.options, tensors, config)
+        return import_weights(self.options, self.vocab_size, tensors, config)
 
     def _rotary_tables(self, position_ids: Tensor, dtype: torch.dtype) -> list[Tensor] | list[None]:
         """One a block, each made once; None for a model whose positions are learned."""

@@ -33,12 +33,12 @@ class NormalizedBlock(nn.Module):
         hidden, width = options.hidden_size, options.feed_forward_width
         self.num_heads = options.num_attention_heads
         # Normalising q and k takes YaRN's factor off them again, so it stands here: once for each.
-        factor = options.rotation_of(index).attention_factor if options.rope else 1.0
+        factor = options.positions.rotation_of(index).attention_factor if options.rope else 1.0
         self.scale = options.head_dim**0.5 * factor**2
         self.dropout_prob = options.dropout_prob
         self.base_scale = options.base_scale
         self.attend = attend
-        self.reach = reach_of(options.window_of(index))
+        self.reach = reach_of(options.positions.window_of(index))
         self.qkv = nn.Linear(hidden, 3 * hidden, bias=False)
         self.wo = nn.Linear(hidden, hidden, bias=False)
         self.c_fc = nn.Linear(hidden, 2 * width, bias=False)

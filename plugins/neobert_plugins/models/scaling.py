@@ -96,3 +96,26 @@ class Rotation:
     def attention_factor(self) -> float:
         """On cosine and sine, so on q and on k."""
         return 1.0 if self.scaling is None else self.scaling.on_q_and_k
+
+
+@frozen(kw_only=True)
+class Positions:
+    """What each block knows of places: how far it sees, and how its angles are made."""
+
+    rope_theta: float
+    rope_scaling: RopeScaling | None = None
+    local_rope_theta: float | None = None
+    global_every: int | None = None
+    window: int | None = None
+
+    def window_of(self, block: int) -> int | None:
+        """Tokens that a block sees on each side; None for a whole sequence."""
+        if self.global_every is None or block % self.global_every == 0:
+            return None
+        return self.window
+
+    def rotation_of(self, block: int) -> Rotation:
+        """How a block's rotary angles are made."""
+        if self.local_rope_theta is not None and self.window_of(block) is not None:
+            return Rotation(self.local_rope_theta)
+        return Rotation(self.rope_theta, self.rope_scaling)

@@ -266,8 +266,8 @@ def test_a_token_reaches_as_far_as_the_windows_of_all_blocks(build):
 
 def test_which_blocks_see_everything(options):
     made = options(num_hidden_layers=7, global_every=3, window=4)
-    assert [made.window_of(block) for block in range(7)] == [None, 4, 4, None, 4, 4, None]
-    assert [options(num_hidden_layers=7).window_of(block) for block in range(7)] == [None] * 7
+    assert [made.positions.window_of(block) for block in range(7)] == [None, 4, 4, None, 4, 4, None]
+    assert [options(num_hidden_layers=7).positions.window_of(block) for block in range(7)] == [None] * 7
 
 
 def test_a_backend_without_a_window_is_never_asked_for_one(build):
