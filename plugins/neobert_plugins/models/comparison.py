@@ -74,19 +74,27 @@ def _of_positions(options: NeoBERT, theirs: Description) -> Iterator[str]:
         return
     yield from (f"the weights had {oddity}, which this model has not" for oddity in theirs.oddities)
     ours, before = options.positions, theirs.positions
-    for key in ("global_every", "window"):
-        if getattr(ours, key) != getattr(before, key):
-            yield _changed(key, getattr(ours, key), getattr(before, key))
-    if not options.rope or not _turns_otherwise(options, before):
-        return
-    if ours.rope_theta != before.rope_theta:
+    blocks = range(options.num_hidden_layers)
+    if any(ours.window_of(block) != before.window_of(block) for block in blocks):
+        for key in ("global_every", "window"):
+            if getattr(ours, key) != getattr(before, key):
+                yield _changed(key, getattr(ours, key), getattr(before, key))
+    if options.rope:
+        yield from _of_angles(options, theirs, before)
+
+
+def _of_angles(options: NeoBERT, theirs: Description, before: Positions) -> Iterator[str]:
+    ours, otherwise = options.positions, _turns_otherwise(options, before)
+    if otherwise and ours.rope_theta != before.rope_theta:
         yield _changed("rope_theta", ours.rope_theta, before.rope_theta)
-    if ours.rope_scaling != before.rope_scaling:
+    if otherwise and ours.rope_scaling != before.rope_scaling:
         yield _changed("rope_scaling", _in_words(ours.rope_scaling), _in_words(before.rope_scaling))
-    if ours.local_rope_theta != before.local_rope_theta:
+    if otherwise and ours.local_rope_theta != before.local_rope_theta:
         yield _changed("local_rope_theta", ours.local_rope_theta, before.local_rope_theta)
-    scaling, trained = options.rope_scaling, theirs.trained_length
-    if scaling is not None and trained is not None and scaling.original_max_position_embeddings != trained:
+    # The same angles without any scaling: a native configuration of ``ntk``, which keeps no trained length.
+    known = otherwise or before.rope_scaling is not None
+    scaling, trained = ours.rope_scaling, theirs.trained_length
+    if scaling is not None and trained is not None and known and scaling.original_max_position_embeddings != trained:
         own = "original_max_position_embeddings" if before.rope_scaling is not None else "max_position_embeddings"
         said = scaling.original_max_position_embeddings
         yield f"rope_scaling.original_max_position_embeddings = {said} where the weights had {own} = {trained}"
