@@ -36,9 +36,16 @@ def place_tensors(
     }
 
 
-def has_head_bias(config: Mapping[str, Any]) -> bool:
-    """Whether the architecture's output layer adds a bias."""
-    return _skeleton(config).get_output_embeddings().bias is not None
+def head_obstacle(config: Mapping[str, Any], head: Mapping[str, Tensor]) -> str | None:
+    """What of a linear head the architecture's own has no place for; None where it has one for all of it."""
+    model = _skeleton(config)
+    output = model.get_output_embeddings()
+    known = {id(parameter) for module in (model.base_model, output) for parameter in module.parameters()}
+    if any(id(parameter) not in known for parameter in model.parameters()):
+        return "a head that is one linear layer"
+    if "bias" in head and output.bias is None:
+        return "a bias in the head"
+    return None
 
 
 def _native_prefixes(config: Mapping[str, Any]) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
 from neobert.toml_text import toml_text
+from neobert.warmup import batch_size_warmup, length_warmup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +21,10 @@ _ONLY_WITH = {
     "torch_compile_backend": "torch_compile",
     "torch_compile_dynamic": "torch_compile",
     "gradient_checkpointing_every": "gradient_checkpointing",
+    "batch_size_warmup_start": "batch_size_warmup_steps",
+    "length_warmup_start": "length_warmup_steps",
 }
-"""Keys of ``[trainer]`` that do nothing, unless another is true."""
+"""Keys of ``[trainer]`` that do nothing, unless another is true or set."""
 _FIRST_WORD = re.compile(r"[\w.]*\w")
 
 
@@ -60,14 +63,36 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
             if getattr(dataset, key):
                 yield f"dataset.{key}", "contradicts dataset.num_workers = 0: without workers it does nothing"
     for key, needed in _ONLY_WITH.items():
-        if getattr(recipe.trainer, key) is not None and not getattr(recipe.trainer, needed):
-            yield f"trainer.{key}", f"has no effect: trainer.{needed} is false; set that too, or leave this out"
+        value = getattr(recipe.trainer, needed)
+        if getattr(recipe.trainer, key) is not None and not value:
+            how = "unset" if value is None else "false"
+            yield f"trainer.{key}", f"has no effect: trainer.{needed} is {how}; set that too, or leave this out"
+    yield from _warmup_checks(recipe)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (
                 "trainer.allow_changes",
                 f"{toml_text(name)} is no key; expected these tables or keys in them: {', '.join(TABLES)}",
             )
+
+
+def _warmup_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Warm-ups that begin where they end, or beyond."""
+    trainer = recipe.trainer
+    found = {
+        ("batch_size_warmup", "trainer.gradient_accumulation_steps"): batch_size_warmup(trainer),
+        ("length_warmup", "dataset.max_seq_length"): length_warmup(trainer, recipe.dataset.max_seq_length),
+    }
+    for (name, end), warmup in found.items():
+        if warmup is None or warmup.start < warmup.full:
+            continue
+        start = f"trainer.{name}_start"
+        said = getattr(trainer, f"{name}_start") is not None
+        begins = "" if said else f"it starts at {warmup.start} unless {start} is set; "
+        yield (
+            start if said else f"trainer.{name}_steps",
+            f"nothing grows: {begins}{end}, where it ends, is {warmup.full}; start under that, or raise it",
+        )
 
 
 def _objections(part: Part, recipe: Recipe) -> list[str]:

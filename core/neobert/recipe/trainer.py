@@ -30,6 +30,30 @@ class TrainerOptions:
     gradient_accumulation_steps: int = field(
         default=1, validator=ge(1), metadata={"help": "micro-batches a step, on each rank"}
     )
+    batch_size_warmup_steps: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={
+            "help": "steps over which the micro-batches of a step grow to gradient_accumulation_steps; unset: none"
+        },
+    )
+    batch_size_warmup_start: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={"help": "with batch_size_warmup_steps: micro-batches of step 0, on each rank; unset: 1"},
+    )
+    length_warmup_steps: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={
+            "help": "steps over which training sequences, cut into pieces, grow to dataset.max_seq_length; unset: none"
+        },
+    )
+    length_warmup_start: int | None = field(
+        default=None,
+        validator=optional(ge(3)),
+        metadata={"help": "with length_warmup_steps: tokens of a piece at step 0, at most; unset: 128"},
+    )
     enforce_full_packed_batches: bool = field(
         default=True,
         metadata={"help": "packed: carry a window's remainder on; false trains it as a short batch"},

@@ -13,6 +13,7 @@ from neobert.training.data_parts import first_context, padded_vocab_size
 from neobert.training.devices import Placement, attention_target, choose_device, refuse_unfit_device
 from neobert.training.groups import group_parameters
 from neobert.training.precision import products_row, tf32_row
+from neobert.warmup import describe_warmups
 
 STAND_IN_VOCABULARY = 8191
 """A prime, so that no other table has as many rows. It costs nothing on the meta device."""
@@ -38,6 +39,7 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     tokens = trainer.gradient_accumulation_steps * trainer.per_device_train_batch_size * length
     batch = f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length}"
     rows = [("tokens a step", f"up to {tokens:,} = {batch} (micro-batches x sequences x tokens)")]
+    rows += describe_warmups(trainer, length)
     rows += attention_choices(recipe, attention_target(recipe)).items()
     for what, row in (("tf32", tf32_row), ("fp32 matrix products", products_row)):
         if (said := row(trainer, choose_device(trainer))) is not None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from neobert.data import Cursor, StepBatches
 from neobert.data.lanes import marks_of
 from neobert.data.report import SourceReport
+from neobert.data.step_options import StepOptions
 from neobert.errors import UserError
 from neobert.interfaces import Tracker
 from neobert.recipe.trainer import TrainerOptions
@@ -100,6 +101,7 @@ class Recorder:
         metrics = {f"train/{name}": value for name, value in means.items()}
         metrics["train/learning_rate"] = float(parts.optimizer.param_groups[0]["lr"])
         metrics["train/epoch"] = float(data.epoch)
+        metrics |= warmup_metrics(parts.training_data.options, data)
         metrics |= mixture_metrics(parts.training_data.corpus.sources, position.source_tokens, position.cursor)
         metrics |= {f"train/{name}": float(count) for name, count in position.left_out.items()}
         metrics["train/tokens_seen"] = float(position.tokens_seen)
@@ -143,6 +145,16 @@ def mixture_metrics(sources: Sequence[SourceReport], tokens: Mapping[str, int], 
         metrics[f"train/mix_epoch/{source.name}"] = passes[-1]
     together = sum(tokens.values()) / max(1, sum(source.tokens for source in sources))
     metrics["train/epoch"] = min(passes) if any(source.streaming for source in sources) else together
+    return metrics
+
+
+def warmup_metrics(options: StepOptions, data: StepBatches) -> dict[str, float]:
+    """What the step had of that which a warm-up grows; nothing of what none does."""
+    metrics = {}
+    if options.length_warmup is not None:
+        metrics["train/max_seq_length"] = float(options.length_warmup.at(data.step))
+    if options.batch_size_warmup is not None:
+        metrics["train/micro_batches"] = float(len(data.micro_batches))
     return metrics
 
 

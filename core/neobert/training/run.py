@@ -28,6 +28,7 @@ from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare
 from neobert.training.run_directory import lock_run_directory, refuse_second_run, supersede
 from neobert.training.saving import Saver
 from neobert.training.signals import StopSignal
+from neobert.warmup import describe_warmups
 
 
 def run(recipe: Recipe, console: Console | None = None) -> int:
@@ -103,6 +104,8 @@ def _train(
     recorder = Recorder(trainer=trainer, trackers=trackers, display=display, save=saver.save)
     for line in parts.training_data.report.lines():
         display.note(line)
+    for what, said in describe_warmups(trainer, recipe.dataset.max_seq_length):
+        display.note(f"{what}: {said}")
     for line in will_end_early(parts.training_data, position.cursor, position.step, trainer.max_steps):
         display.note(line)
     with StopSignal() as stop:

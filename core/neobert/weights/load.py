@@ -70,18 +70,20 @@ def _plan_checkpoint(placing: Placing, files: WeightFiles, encoder: Any, loss: A
     rest = {name: tensor for name, tensor in files.tensors.items() if not name.startswith(OPTIMIZER)}
     ours = {name.removeprefix(ENCODER): rest.pop(name) for name in files.tensors if name.startswith(ENCODER)}
     head = {name.removeprefix(LOSS): rest.pop(name) for name in files.tensors if name.startswith(LOSS)}
+    notes: list[str] = []
     if hasattr(encoder, "import_weights"):
         # The names are its own already, but the checkpoint's recipe may describe another model.
-        ours, _, _ = encoder.import_weights(ours, files.config)
+        ours, _, notes = encoder.import_weights(ours, files.config)
     wanted = loss.state_dict(keep_vars=True)
     vocabulary = {id(encoder.input_embedding.weight), *map(id, _head_of(loss).values())}
     placing.plan(encoder.state_dict(keep_vars=True), {**ours, **rest}, vocabulary)
     if hasattr(loss, "head_state"):
         placing.plan(wanted, head, vocabulary)
-        return []
+        return list(notes)
     shared = head.keys() & wanted.keys()
     placing.plan(_only(wanted, shared), _only(head, shared), vocabulary)
     return [
+        *notes,
         *_left_out(head.keys() - shared),
         *(f"{name} starts afresh" for name in sorted(wanted.keys() - shared)),
     ]

@@ -23,7 +23,8 @@ from neobert.errors import UserError
 from neobert_plugins.optimizers.fused import by_part, fused_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from torch import Tensor, nn
 
@@ -63,7 +64,7 @@ class WatchedBlock:
         # Not by way of the module: a backend that is a module itself keeps its place, and its weights their names.
         object.__setattr__(self.block, "attend", call)
 
-    def clip(self, threshold: float, trained: Collection[Tensor]) -> None:
+    def clip(self, threshold: float, trained: AbstractSet[Tensor]) -> None:
         """Scales the rows of each head whose largest logit was over the threshold."""
         assert self.peaks is not None
         factor_H = torch.where(self.peaks > threshold, (threshold / self.peaks).sqrt(), 1.0)
@@ -106,7 +107,7 @@ class LogitClipping:
     blocks: list[WatchedBlock]
     world_size: int = 1
 
-    def apply(self, trained: Collection[Tensor]) -> None:
+    def apply(self, trained: AbstractSet[Tensor]) -> None:
         """Scales what was over the threshold anywhere: on each rank the same.
 
         ``trained``: the parameters that are; where the learning rate is 0, nothing moves a weight.

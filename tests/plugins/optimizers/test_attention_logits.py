@@ -352,7 +352,7 @@ for number in range(2):
     block.peaks = torch.tensor([[4.0, 1.0], [1.0, 16.0]][(rank + number) % 2])
     blocks.append(block)
 with torch.no_grad():
-    LogitClipping(1.0, blocks, world_size=2).apply([block.weights[0][0] for block in blocks])
+    LogitClipping(1.0, blocks, world_size=2).apply({block.weights[0][0] for block in blocks})
 for block in blocks:
     assert torch.equal(block.weights[0][0][:, 0].detach(), torch.tensor([0.5, 0.5, 0.25, 0.25])), block.weights
     assert block.peaks is None

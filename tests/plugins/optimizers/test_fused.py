@@ -232,7 +232,7 @@ def test_the_rows_that_neobert_names_are_those_that_it_computes_with(ngpt):
             expected_TC = block.mlp_c_proj(nn.functional.silu(grown[1] * gate) * grown[0] * up)
             torch.testing.assert_close(block._feed_forward(hidden), expected_TC)
         else:
-            torch.testing.assert_close(block.ffn(hidden), block.ffn.w3(nn.functional.silu(gate) * up))
+            torch.testing.assert_close(block.ffn(hidden, nn.Identity()), block.ffn.w3(nn.functional.silu(gate) * up))
 
 
 def test_a_gelu_feed_forward_is_not_fused():
