@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from neobert.export import opening_command
 from neobert.files import write_json
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts
@@ -31,6 +32,7 @@ def finish(
     _write(directory / SUMMARY_FILE, position, unigram)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
     export = directory / EXPORTS / str(position.step)
+    opening = opening_command(export, f"returns the {parts.tokenizer.mask_token} of the list.")
     show_summary(
         console,
         evaluations=position.evaluations,
@@ -48,8 +50,7 @@ def finish(
             "recipe": directory / "recipe.toml",
         },
         next_commands=(
-            f'python -c "from transformers import pipeline; '
-            f"print(pipeline('fill-mask', '{export}')('returns the {parts.tokenizer.mask_token} of the list.'))\"",
+            *(() if opening is None else (opening,)),
             *(() if position.ended else (command(recipe, longer),)),
         ),
     )
