@@ -23,8 +23,9 @@ HEAD = "forward: head and loss"
 BACKWARD = "backward"
 CLIPPING = "dividing, norm, clipping"
 OPTIMIZER = "optimizer"
+AVERAGE = "averaging weights"
 LOGGING = "logging"
-ORDER = (WAIT, COPY, EMBEDDING, ATTENTION, BLOCKS, HEAD, BACKWARD, CLIPPING, OPTIMIZER, LOGGING)
+ORDER = (WAIT, COPY, EMBEDDING, ATTENTION, BLOCKS, HEAD, BACKWARD, CLIPPING, OPTIMIZER, AVERAGE, LOGGING)
 
 
 class Phases:
@@ -65,7 +66,8 @@ class Phases:
             if callable(attend := getattr(block, "attend", None)):
                 block.attend = self._watched(attend)
         parts.optimizer.register_step_pre_hook(lambda *_: self.enter(OPTIMIZER))
-        parts.optimizer.register_step_post_hook(lambda *_: self.enter(LOGGING))
+        after = LOGGING if parts.average is None else AVERAGE
+        parts.optimizer.register_step_post_hook(lambda *_: self.enter(after))
 
     def _enter(self, name: str) -> None:
         self._leave()
