@@ -49,11 +49,10 @@ class Progress:
 def save_checkpoint(
     parent: Path, progress: Progress, state: Mapping[str, Any], checkpointer: Checkpointer, recipe: str, tokenizer: Any
 ) -> Path:
-    """Writes ``parent/<step>`` under a temporary name, syncs it, and renames it; the manifest is its last file."""
+    """Writes ``parent/<step>`` under a temporary name, syncs it, and renames it; the manifest is its last file. One
+    that is there already is replaced."""
     path = parent / str(progress.step)
-    if path.exists():
-        shutil.rmtree(path)
-    with new_directory(path) as directory:
+    with new_directory(path, replace=True) as directory:
         checkpointer.save(directory, state)
         write_json(directory / PROGRESS_FILE, asdict(progress))
         write_text(directory / RECIPE_FILE, recipe)

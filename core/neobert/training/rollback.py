@@ -19,6 +19,7 @@ from neobert.training.loop import Position
 from neobert.training.restore import load_state, position_at
 from neobert.training.resume import Resumption
 from neobert.training.run_directory import CHECKPOINTS, supersede
+from neobert.wording import counted
 
 
 @frozen
@@ -77,8 +78,8 @@ class Rollback:
         for attribute in attrs.fields(Position):
             setattr(position, attribute.name, getattr(back, attribute.name))
         self.display.note(
-            f"step {at}  {reason}: going back to step {target.step}, and on with the data after step {at}; that of "
-            f"{skipped} steps is skipped"
+            f"step {at}  {reason}: going back to step {target.step}, then on with the data after step {at}: that of "
+            f"{counted(skipped, 'step')} is skipped"
         )
         self._begin_again(position)
 

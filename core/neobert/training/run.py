@@ -99,7 +99,7 @@ def _open(
     recipe: Recipe, placement: Placement, directory: Path, resumption: Resumption | None, display: Display
 ) -> None:
     """The first writing into the folder, once nothing can be refused any more."""
-    moved = supersede(directory, resumption.progress.step if resumption else 0)
+    moved = supersede(directory, resumption.progress.step if resumption else -1)
     if moved:
         display.note(moved)
     write_text(directory / "recipe.toml", recipe.to_toml())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -61,6 +62,8 @@ class Saver:
     def _export(self, kind: str, step: int) -> tuple[str, ...]:
         objective = self.parts.objective
         folder = self.directory / kind / str(step)
+        if folder.exists():  # of the same step: a run that stops where it has just saved
+            shutil.rmtree(folder)
         return export_model(folder, objective.encoder, objective.loss, self.recipe, self.parts.context)
 
     def _prune(self, step: int) -> None:
