@@ -169,3 +169,8 @@ MOVED: dict[str, str] = {
     "contrastive.allow_random_weights": "a model starts from random weights unless `model.weights` is set",
 }
 """Old dotted key (or table) -> where it is now, in words that follow "unknown key"."""
+
+RENAMED: dict[str, str] = {
+    "trainer.on_nonfinite_gradient": "`trainer.guard.action`, which has the same words",
+}
+"""The same of keys that this tool had itself before its first release."""

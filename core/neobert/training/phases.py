@@ -23,9 +23,8 @@ HEAD = "forward: head and loss"
 BACKWARD = "backward"
 CLIPPING = "dividing, norm, clipping"
 OPTIMIZER = "optimizer"
-AVERAGE = "averaging weights"
 LOGGING = "logging"
-ORDER = (WAIT, COPY, EMBEDDING, ATTENTION, BLOCKS, HEAD, BACKWARD, CLIPPING, OPTIMIZER, AVERAGE, LOGGING)
+ORDER = (WAIT, COPY, EMBEDDING, ATTENTION, BLOCKS, HEAD, BACKWARD, CLIPPING, OPTIMIZER, LOGGING)
 
 
 class Phases:
@@ -66,8 +65,8 @@ class Phases:
             if callable(attend := getattr(block, "attend", None)):
                 block.attend = self._watched(attend)
         parts.optimizer.register_step_pre_hook(lambda *_: self.enter(OPTIMIZER))
-        after = LOGGING if parts.average is None else AVERAGE
-        parts.optimizer.register_step_post_hook(lambda *_: self.enter(after))
+        if parts.average is None:  # else the average follows, whose time is the optimizer's
+            parts.optimizer.register_step_post_hook(lambda *_: self.enter(LOGGING))
 
     def _enter(self, name: str) -> None:
         self._leave()
