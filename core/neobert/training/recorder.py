@@ -135,6 +135,7 @@ class Recorder:
         self.display.note(f"evaluating on {parts.evaluation_data.description} ...")
         means = position.evaluations[when] = evaluate(parts, parts.evaluation_data, self.trainer)
         averaged = {}
+        position.evaluations.pop(AVERAGED, None)  # of a run that had an average before it was resumed
         if parts.average is not None and parts.average.updates:
             with parts.average.in_place():
                 averaged = position.evaluations[AVERAGED] = evaluate(parts, parts.evaluation_data, self.trainer)

@@ -78,7 +78,7 @@ class Rollback:
         for attribute in attrs.fields(Position):
             setattr(position, attribute.name, getattr(back, attribute.name))
         self.display.note(
-            f"step {at}  {reason}: going back to step {target.step}, then on with the data after step {at}: that of "
+            f"step {at}  {reason}: going back to step {target.step}, and on with the data after this; that of "
             f"{counted(skipped, 'step')} is skipped"
         )
         self._begin_again(position)
