@@ -48,14 +48,7 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         trackers = build_trackers(recipe, parts.context)
         stack.callback(close_trackers, trackers)
         saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
-        rollback = Rollback(
-            recipe=recipe,
-            parts=parts,
-            directory=directory,
-            display=display,
-            trackers=trackers,
-            resumption=resumption,
-        )
+        rollback = Rollback(recipe=recipe, parts=parts, directory=directory, display=display, trackers=trackers)
         recorder = Recorder(trainer=recipe.trainer, trackers=trackers, display=display, save=saver.save)
         return _train(parts, position, saver, recorder, rollback)
 

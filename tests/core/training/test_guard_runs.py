@@ -265,6 +265,16 @@ def test_a_run_that_began_elsewhere_goes_back_there(go: Run, poison: Poison) -> 
     for name, step in (("second", 14), ("third", 12)):
         begin = f"--trainer.resume_from_checkpoint=first/checkpoints/{step}"
         assert go(folder(name), *ROLLBACK, begin)[0] == 0
+    # Stopped again before it has a checkpoint of its own to go back to.
+    spoil(poison, 16)
+    poison.reset(signal_at=1)
+    begin = "--trainer.resume_from_checkpoint=first/checkpoints/14"
+    assert go(folder("fourth"), *ROLLBACK, begin)[0] == 143
+    poison.reset()
+    assert go(folder("fourth"), *ROLLBACK, LATEST)[0] == 0
+    assert go(folder("later"), *ROLLBACK)[0] == 0
+    assert_same("fourth", "later", after=12)
+    spoil(poison, 15)
     assert go(folder("whole"), *ROLLBACK)[0] == 0
     assert_same("second", "whole", after=12)
     assert_same("third", "whole", after=12)
