@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from neobert.parts import Part
+    from neobert.recipe.trainer import TrainerOptions
     from neobert.recipe.tree import Recipe
 
 _ONLY_WITH = {
@@ -68,6 +69,7 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
             how = "unset" if value is None else "false"
             yield f"trainer.{key}", f"has no effect: trainer.{needed} is {how}; set that too, or leave this out"
     yield from _warmup_checks(recipe)
+    yield from _guard_checks(recipe.trainer)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (
@@ -92,6 +94,22 @@ def _warmup_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
         yield (
             start if said else f"trainer.{name}_steps",
             f"nothing grows: {begins}{end}, where it ends, is {warmup.full}; start under that, or raise it",
+        )
+
+
+def _guard_checks(trainer: TrainerOptions) -> Iterator[tuple[str, str]]:
+    guard = trainer.guard
+    if guard.window is not None and guard.threshold is None:
+        yield (
+            "trainer.guard.window",
+            "has no effect: trainer.guard.threshold is unset; set that too, or leave this out",
+        )
+    if guard.limit is not None and guard.action == "stop":
+        yield "trainer.guard.limit", 'has no effect: trainer.guard.action is "stop", which goes past no bad step'
+    if guard.action == "rollback" and trainer.save_steps is None:
+        yield (
+            "trainer.guard.action",
+            'goes back to checkpoints of trainer.save_steps, which is unset: set that, or let the action be "skip"',
         )
 
 
