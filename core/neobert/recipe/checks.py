@@ -62,6 +62,12 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for key, needed in _ONLY_WITH.items():
         if getattr(recipe.trainer, key) is not None and not getattr(recipe.trainer, needed):
             yield f"trainer.{key}", f"has no effect: trainer.{needed} is false; set that too, or leave this out"
+    for edge in recipe.trainer.eval_position_buckets:
+        if edge > dataset.max_seq_length:
+            yield (
+                "trainer.eval_position_buckets",
+                f"{edge} is over dataset.max_seq_length = {dataset.max_seq_length}: no token stands there",
+            )
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (

@@ -16,6 +16,7 @@ from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
 from neobert.training.gradient import finish_gradients
 from neobert.training.meter import Meter
+from neobert.training.positions import PositionLosses
 from neobert.training.precision import forward_precision
 from neobert.training.recorder import Recorder
 from neobert.training.signals import StopSignal
@@ -30,6 +31,8 @@ class Position:
     tokens_seen: int
     meter: Meter
     evaluations: dict[str, dict[str, float]] = field(factory=dict)
+    position_losses: dict[str, PositionLosses] = field(factory=dict)
+    """With `trainer.eval_position_buckets`: of the same evaluations."""
     skipped_steps: int = 0
     source_tokens: Counter[str] = field(factory=Counter)
     """Of a mixture: tokens of each source trained on, over all ranks."""

@@ -19,6 +19,7 @@ from neobert.training.assemble import Parts
 from neobert.training.display import Display
 from neobert.training.evaluate import evaluate, guess_accuracy
 from neobert.training.meter import Clock
+from neobert.training.positions import PositionMeter
 
 if TYPE_CHECKING:
     from neobert.training.loop import Position
@@ -44,7 +45,7 @@ class Recorder:
         if self.trainer.log_train_accuracy and not hasattr(parts.objective.loss, "logits"):
             self.display.note("trainer.log_train_accuracy: this loss has no vocabulary head, so no accuracy is logged")
         if position.step == 0 and parts.evaluation_data is not None:
-            position.evaluations["before"] = self._evaluate(parts, position)
+            self._evaluate(parts, position, "before")
         self._tokens_logged = position.tokens_seen
         self._first_step = position.step
         self._clock = Clock()
@@ -83,7 +84,7 @@ class Recorder:
         self.display.step(position.step)
         if parts.evaluation_data is not None and (_due(position.step, trainer.eval_steps) or last):
             with self._clock.pause():
-                position.evaluations["after"] = self._evaluate(parts, position)
+                self._evaluate(parts, position, "after")
         if _due(position.step, trainer.save_steps) or done:
             with self._clock.pause():
                 self._save(position)
@@ -117,13 +118,25 @@ class Recorder:
         self._send(metrics, position.step)
         self.display.log(metrics, position.step)
 
-    def _evaluate(self, parts: Parts, position: Position) -> dict[str, float]:
+    def _evaluate(self, parts: Parts, position: Position, when: str) -> None:
         assert parts.evaluation_data is not None
         self.display.note(f"evaluating on {parts.evaluation_data.description} ...")
-        means = evaluate(parts, parts.evaluation_data, self.trainer)
+        edges = self.trainer.eval_position_buckets
+        positions = PositionMeter(edges, parts.context.max_seq_length, parts.device) if edges else None
+        means = evaluate(parts, parts.evaluation_data, self.trainer, positions)
+        if positions is not None:
+            means |= self._by_position(positions, position, when)
+        position.evaluations[when] = means
         self._send({f"eval/{name}": value for name, value in means.items()}, position.step)
         self.display.evaluation(means, position.step)
-        return means
+
+    def _by_position(self, positions: PositionMeter, position: Position, when: str) -> dict[str, float]:
+        losses = positions.read()
+        if losses is None:
+            self.display.note(f"trainer.eval_position_buckets: no loss by position: {positions.missed}")
+            return {}
+        position.position_losses[when] = losses
+        return losses.means()
 
     def _send(self, metrics: dict[str, float], step: int) -> None:
         for tracker in self.trackers:

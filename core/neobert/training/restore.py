@@ -19,6 +19,7 @@ from neobert.training.assemble import Parts
 from neobert.training.display import Display
 from neobert.training.loop import Position
 from neobert.training.meter import Meter
+from neobert.training.positions import PositionLosses
 from neobert.training.resume import Resumption, check_same_data, compare_schedules
 from neobert.training.state import fill_template
 
@@ -59,6 +60,7 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
         skipped_steps=progress.skipped_steps,
         source_tokens=Counter(progress.source_tokens),
         left_out=Counter(progress.left_out),
+        position_losses={when: PositionLosses.from_json(said) for when, said in progress.position_losses.items()},
     )
 
 

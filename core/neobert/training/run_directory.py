@@ -12,11 +12,10 @@ from pathlib import Path
 from neobert.errors import UserError
 from neobert.files import write_text
 from neobert.recipe import Recipe
+from neobert.run_folder import CHECKPOINTS, EXPORTS
 from neobert.training.checkpoints import step_directories
 from neobert.training.command import command, command_to_go_on
 
-CHECKPOINTS = "checkpoints"
-EXPORTS = "model_checkpoints"
 METRICS = "metrics.jsonl"
 OURS = ("recipe.toml", METRICS, CHECKPOINTS, EXPORTS)
 

@@ -11,12 +11,12 @@ from neobert.errors import UserError
 from neobert.export import export_model
 from neobert.files import disk_errors
 from neobert.recipe import Recipe
+from neobert.run_folder import CHECKPOINTS, EXPORTS
 from neobert.training.assemble import Parts
 from neobert.training.checkpoints import Progress, newest_intact, prune, save_checkpoint
 from neobert.training.command import command_to_go_on
 from neobert.training.display import Display
 from neobert.training.loop import Position
-from neobert.training.run_directory import CHECKPOINTS, EXPORTS
 from neobert.training.state import layout_of
 
 
@@ -78,6 +78,7 @@ class Saver:
             skipped_steps=position.skipped_steps,
             source_tokens=position.source_tokens,
             left_out=position.left_out,
+            position_losses={when: losses.to_json() for when, losses in position.position_losses.items()},
             optimizer_layout=layout_of(state),
             data_fingerprint=self.parts.training_data.fingerprint,
             tokenizer_fingerprint=self.parts.tokenizer_fingerprint,
