@@ -39,6 +39,8 @@ class Recorder:
     _waited_logged: float = field(default=0.0, init=False)
     _first_step: int = field(default=0, init=False)
     _saved_step: int | None = field(default=None, init=False)
+    _missed: str | None = field(default=None, init=False)
+    """Why there is no loss by position: said once."""
 
     def start(self, parts: Parts, position: Position) -> None:
         """The evaluation before the first step, and the clock."""
@@ -133,7 +135,9 @@ class Recorder:
     def _by_position(self, positions: PositionMeter, position: Position, when: str) -> dict[str, float]:
         losses = positions.read()
         if losses is None:
-            self.display.note(f"trainer.eval_position_buckets: no loss by position: {positions.missed}")
+            if self._missed != positions.missed:
+                self.display.note(f"trainer.eval_position_buckets: no loss by position: {positions.missed}")
+            self._missed = positions.missed
             return {}
         position.position_losses[when] = losses
         return losses.means()
