@@ -80,10 +80,13 @@ def tokenizer_folder(path: Path) -> Path:
         path = step.path
     elif path.is_dir():
         refuse_damaged(path)
-    for folder in (path, path / TOKENIZER_DIRECTORY):
-        if any((folder / name).is_file() for name in _TOKENIZER_FILES):
-            return folder
-    return path
+    return tokenizer_inside(path)
+
+
+def tokenizer_inside(folder: Path) -> Path:
+    """The same of a checkpoint, an export, or any folder but a run's; nothing is verified."""
+    places = (folder, folder / TOKENIZER_DIRECTORY)
+    return next((place for place in places if any((place / name).is_file() for name in _TOKENIZER_FILES)), folder)
 
 
 def not_there(path: Path) -> str:

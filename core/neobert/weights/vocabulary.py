@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from neobert.errors import UserError
-from neobert.run_folder import tokenizer_folder
+from neobert.run_folder import tokenizer_inside
 from neobert.wording import counted
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def compare_vocabulary(location: Location, tokenizer: Any) -> list[str]:
     Raises UserError where a token of the weights' vocabulary has another id in the run's, or none: each row of the
     embedding would stand for another word, though every shape fits. Tokens that the run's has beside those are said.
     """
-    file = tokenizer_folder(location.folder) / TOKENIZER_FILE
+    file = tokenizer_inside(location.folder) / TOKENIZER_FILE
     if not file.is_file():
         return ["no tokenizer lies beside these weights, so that only the size of the vocabulary is compared"]
     there, parts = _read(file)

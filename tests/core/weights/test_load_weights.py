@@ -326,6 +326,8 @@ def test_shapes_alone_tell_what_does_not_fit(encoder, file, loss_class):
     said = without_values(file(wrong), loss_class)
     assert "layer.weight is [3, 4] in the file, [3, 3] in the model" in said
     assert "layer.bias is torch.int64 in the file; weights are floating-point numbers" in said
+    wide = without_values(file(tensors | {"decoder.weight": torch.zeros(6, 4)}), loss_class)
+    assert wide == "" if loss_class is TiedLoss else "head weight is [6, 4] in the file, [6, 3] in the model" in wide
 
 
 def test_the_vocabulary_is_no_matter_before_there_is_a_tokenizer(encoder, file):
