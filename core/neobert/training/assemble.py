@@ -12,6 +12,7 @@ from neobert.batch import Batch
 from neobert.context import BuildContext, ParameterGroup
 from neobert.interfaces import Checkpointer, Schedule, Tracker
 from neobert.recipe import Recipe
+from neobert.training.allocator import keep_after_first_step
 from neobert.training.compilation import RecompilationWatch
 from neobert.training.data_parts import DataParts, build_data_parts
 from neobert.training.devices import Placement
@@ -52,6 +53,8 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
     optimizer = recipe.optimizer.build(context)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
+    if placement.keeps_freed_memory:
+        keep_after_first_step(optimizer)
     if recipe.trainer.torch_compile:
         RecompilationWatch(optimizer)
     return Parts(

@@ -47,7 +47,7 @@ class PeakMemory:
         return IN_USE + int(HEAP_HOLES * self.passing)
 
 
-HEAP_HOLES = 0.5
+HEAP_HOLES = 0.3
 """What glibc's heap takes beside tensors that come and go, as a share of them: a block that is asked for aligned, as
 torch does, does not fit where one of its size was. Measured by `tests.benchmarks.memory`."""
 IN_USE = 128 << 20

@@ -8,6 +8,7 @@ Shapes: T tokens in the stream, H heads, D head dim; a run is B neighbouring seq
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -37,7 +38,7 @@ class _Attention(torch.autograd.Function):
         out = q.new_empty(q.shape)
         logsumexps = []
         for q_BHLD, k_BHLD, v_BHLD, out_BHLD in _by_run(runs, q, k, v, out):
-            result, logsumexp = _forward(q_BHLD, k_BHLD, v_BHLD, scale=scale)
+            result, logsumexp = _forward(*_as_computed(q_BHLD, k_BHLD, v_BHLD), scale=scale)
             out_BHLD.copy_(result)
             logsumexps.append(logsumexp)
         ctx.save_for_backward(q, k, v, out, *logsumexps)
@@ -52,10 +53,24 @@ class _Attention(torch.autograd.Function):
         grads = q.new_empty(*q.shape[:2], 3, q.shape[2]).unbind(2)
         runs = _by_run(ctx.runs, with_rows(grad), q, k, v, out, *grads)
         for logsumexp, (*inputs, for_q, for_k, for_v) in zip(logsumexps, runs, strict=True):
-            results = _backward(*inputs, logsumexp, 0.0, False, scale=ctx.scale)
+            results = _backward(*_as_computed(*inputs), logsumexp, 0.0, False, scale=ctx.scale)
             for place, result in zip((for_q, for_k, for_v), results, strict=True):
                 place.copy_(result)
         return *grads, None, None
+
+
+def _as_computed(*streams: Tensor) -> tuple[Tensor, ...]:
+    """In float32 where the kernel is slower in what is narrower, which it multiplies by torch's plain products there:
+    up to three times as slow for short sequences. What is kept stays narrow."""
+    if streams[0].dtype != torch.bfloat16 or _has_bfloat16_matrices():
+        return streams
+    return tuple(stream.float() for stream in streams)
+
+
+@functools.cache
+def _has_bfloat16_matrices() -> bool:
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("amx_bf16", False))
 
 
 def _by_run(runs: Runs, *streams: Tensor) -> Iterator[tuple[Tensor, ...]]:
