@@ -70,6 +70,7 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield f"trainer.{key}", f"has no effect: trainer.{needed} is {how}; set that too, or leave this out"
     yield from _warmup_checks(recipe)
     yield from _guard_checks(recipe.trainer)
+    yield from _bucket_checks(recipe)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (
@@ -95,6 +96,16 @@ def _warmup_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
             start if said else f"trainer.{name}_steps",
             f"nothing grows: {begins}{end}, where it ends, is {warmup.full}; start under that, or raise it",
         )
+
+
+def _bucket_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    longest = recipe.dataset.max_seq_length
+    for edge in recipe.trainer.eval_position_buckets:
+        if edge > longest:
+            yield (
+                "trainer.eval_position_buckets",
+                f"{edge} is over dataset.max_seq_length = {longest}: no token stands there",
+            )
 
 
 def _guard_checks(trainer: TrainerOptions) -> Iterator[tuple[str, str]]:
