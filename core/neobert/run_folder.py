@@ -15,6 +15,7 @@ from neobert.files import faults, has_manifest
 
 CHECKPOINTS = "checkpoints"
 EXPORTS = "model_checkpoints"
+AVERAGED_EXPORTS = "ema_model_checkpoints"
 ENVIRONMENT = "environment.json"
 """What only a run's own folder has."""
 TOKENIZER_DIRECTORY = "tokenizer"

@@ -9,19 +9,23 @@ from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
 from neobert.toml_text import toml_text
+from neobert.warmup import batch_size_warmup, length_warmup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from neobert.parts import Part
+    from neobert.recipe.trainer import TrainerOptions
     from neobert.recipe.tree import Recipe
 
 _ONLY_WITH = {
     "torch_compile_backend": "torch_compile",
     "torch_compile_dynamic": "torch_compile",
     "gradient_checkpointing_every": "gradient_checkpointing",
+    "batch_size_warmup_start": "batch_size_warmup_steps",
+    "length_warmup_start": "length_warmup_steps",
 }
-"""Keys of ``[trainer]`` that do nothing, unless another is true."""
+"""Keys of ``[trainer]`` that do nothing, unless another is true or set."""
 _FIRST_WORD = re.compile(r"[\w.]*\w")
 
 
@@ -61,20 +65,64 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
             if getattr(dataset, key):
                 yield f"dataset.{key}", "contradicts dataset.num_workers = 0: without workers it does nothing"
     for key, needed in _ONLY_WITH.items():
-        if getattr(recipe.trainer, key) is not None and not getattr(recipe.trainer, needed):
-            yield f"trainer.{key}", f"has no effect: trainer.{needed} is false; set that too, or leave this out"
-    for edge in recipe.trainer.eval_position_buckets:
-        if edge > dataset.max_seq_length:
-            yield (
-                "trainer.eval_position_buckets",
-                f"{edge} is over dataset.max_seq_length = {dataset.max_seq_length}: no token stands there",
-            )
+        value = getattr(recipe.trainer, needed)
+        if getattr(recipe.trainer, key) is not None and not value:
+            how = "unset" if value is None else "false"
+            yield f"trainer.{key}", f"has no effect: trainer.{needed} is {how}; set that too, or leave this out"
+    yield from _warmup_checks(recipe)
+    yield from _guard_checks(recipe.trainer)
+    yield from _bucket_checks(recipe)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (
                 "trainer.allow_changes",
                 f"{toml_text(name)} is no key; expected these tables or keys in them: {', '.join(TABLES)}",
             )
+
+
+def _warmup_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Warm-ups that begin where they end, or beyond."""
+    trainer = recipe.trainer
+    found = {
+        ("batch_size_warmup", "trainer.gradient_accumulation_steps"): batch_size_warmup(trainer),
+        ("length_warmup", "dataset.max_seq_length"): length_warmup(trainer, recipe.dataset.max_seq_length),
+    }
+    for (name, end), warmup in found.items():
+        if warmup is None or warmup.start < warmup.full:
+            continue
+        start = f"trainer.{name}_start"
+        said = getattr(trainer, f"{name}_start") is not None
+        begins = "" if said else f"it starts at {warmup.start} unless {start} is set; "
+        yield (
+            start if said else f"trainer.{name}_steps",
+            f"nothing grows: {begins}{end}, where it ends, is {warmup.full}; start under that, or raise it",
+        )
+
+
+def _bucket_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    longest = recipe.dataset.max_seq_length
+    for edge in recipe.trainer.eval_position_buckets:
+        if edge > longest:
+            yield (
+                "trainer.eval_position_buckets",
+                f"{edge} is over dataset.max_seq_length = {longest}: no token stands there",
+            )
+
+
+def _guard_checks(trainer: TrainerOptions) -> Iterator[tuple[str, str]]:
+    guard = trainer.guard
+    if guard.window is not None and guard.threshold is None:
+        yield (
+            "trainer.guard.window",
+            "has no effect: trainer.guard.threshold is unset; set that too, or leave this out",
+        )
+    if guard.limit is not None and guard.action == "stop":
+        yield "trainer.guard.limit", 'has no effect: trainer.guard.action is "stop", which goes past no bad step'
+    if guard.action == "rollback" and trainer.save_steps is None:
+        yield (
+            "trainer.guard.action",
+            'goes back to checkpoints of trainer.save_steps, which is unset: set that, or let the action be "skip"',
+        )
 
 
 def _objections(part: Part, recipe: Recipe) -> list[str]:

@@ -14,6 +14,7 @@ from neobert.training.devices import Placement, attention_target, choose_device,
 from neobert.training.groups import group_parameters
 from neobert.training.precision import products_row, tf32_row
 from neobert.training.starting_weights import STAND_IN_VOCABULARY, refuse_unfit_weights
+from neobert.warmup import describe_warmups
 
 
 @frozen
@@ -37,6 +38,7 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     tokens = trainer.gradient_accumulation_steps * trainer.per_device_train_batch_size * length
     batch = f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length}"
     rows = [("tokens a step", f"up to {tokens:,} = {batch} (micro-batches x sequences x tokens)")]
+    rows += describe_warmups(trainer, length)
     rows += attention_choices(recipe, attention_target(recipe)).items()
     for what, row in (("tf32", tf32_row), ("fp32 matrix products", products_row)):
         if (said := row(trainer, choose_device(trainer))) is not None:
@@ -86,6 +88,7 @@ def _memory(recipe: Recipe, vocabulary: int | None) -> str:
         "weights": peak.weights,
         "gradients": peak.gradients,
         "optimizer state": peak.optimizer_state,
+        "averaged weights": peak.average,
         "activations and what passes": peak.passing,
         "data and holes of the heap": peak.on_the_heap if on_cpu else 0,
     }

@@ -27,6 +27,7 @@ from neobert.training.phases import COPY, LOGGING, WAIT, Phases
 from neobert.training.recorder import Recorder
 from neobert.training.signals import StopSignal
 from neobert.training.starting_weights import refuse_unfit_weights
+from neobert.warmup import describe_warmups
 
 WARM_UP = 5
 """Steps before the profiled ones: compilation, the allocator's and the caches' first time."""
@@ -73,6 +74,8 @@ def profile(recipe: Recipe, steps: int, console: Console) -> Profile:
         stack.enter_context(clear_compile_failures(recipe.trainer))
         parts = assemble(recipe, place(recipe.trainer), folder)
         stack.callback(parts.training_data.close)
+        for what, said in describe_warmups(recipe.trainer, recipe.dataset.max_seq_length):
+            display.note(f"these are the run's first steps, inside its {what}: {said}")
         display.note(f"{WARM_UP} steps to warm up, then {steps} under the profiler ...")
         return _profiled(recipe, evolve(parts, evaluation_data=None), steps, folder / TRACE)
 

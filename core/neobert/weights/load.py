@@ -22,7 +22,7 @@ from neobert.weights.vocabulary import compare_vocabulary
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-ENCODER, LOSS, OPTIMIZER = "encoder.", "loss.", "optimizer."
+ENCODER, LOSS, NO_WEIGHTS = "encoder.", "loss.", ("optimizer.", "ema.")
 BODY, HEAD = "model.", "decoder."
 """Where an export has the body and the head of an encoder that maps to no other library."""
 WRAPPERS = ("_orig_mod.", "module.")
@@ -89,22 +89,24 @@ def _is_checkpoint(tensors: Mapping[str, Tensor], encoder: Any) -> bool:
 
 
 def _plan_checkpoint(placing: Placing, files: WeightFiles, encoder: Any, loss: Any) -> list[str]:
-    """Our own checkpoint: names are those of the two modules; the optimizer's state is left."""
-    rest = {name: tensor for name, tensor in files.tensors.items() if not name.startswith(OPTIMIZER)}
+    """Our own checkpoint: names are those of the two modules; optimizer state and averaged weights are left."""
+    rest = {name: tensor for name, tensor in files.tensors.items() if not name.startswith(NO_WEIGHTS)}
     ours = {name.removeprefix(ENCODER): rest.pop(name) for name in files.tensors if name.startswith(ENCODER)}
     head = {name.removeprefix(LOSS): rest.pop(name) for name in files.tensors if name.startswith(LOSS)}
+    notes: list[str] = []
     if hasattr(encoder, "import_weights"):
         # The names are its own already, but the checkpoint's recipe may describe another model.
-        ours, _, _ = encoder.import_weights(ours, files.config)
+        ours, _, notes = encoder.import_weights(ours, files.config)
     wanted = loss.state_dict(keep_vars=True)
     vocabulary = {id(encoder.input_embedding.weight), *map(id, _head_of(loss).values())}
     placing.plan(encoder.state_dict(keep_vars=True), {**ours, **rest}, vocabulary)
     if hasattr(loss, "head_state"):
         placing.plan(wanted, head, vocabulary)
-        return []
+        return list(notes)
     shared = head.keys() & wanted.keys()
     placing.plan(_only(wanted, shared), _only(head, shared), vocabulary)
     return [
+        *notes,
         *_left_out(head.keys() - shared),
         *(f"{name} starts afresh" for name in sorted(wanted.keys() - shared)),
     ]
