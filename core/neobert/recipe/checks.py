@@ -35,7 +35,8 @@ def combination_problems(recipe: Recipe) -> list[Problem]:
 
     def problem(key: str, message: str) -> Problem:
         value = flat.get(key)
-        return Problem(origins[key], key, None if value is None else toml_text(value), message)
+        where = origins[key if key in flat else next(leaf for leaf in flat if leaf.startswith(f"{key}."))]
+        return Problem(where, key, None if value is None else toml_text(value), message)
 
     found = [problem(key, message) for key, message in _core_checks(recipe)]
     for path, part in recipe.parts():
@@ -138,11 +139,16 @@ def _objections(part: Part, recipe: Recipe) -> list[str]:
 
 
 def _located(message: str, path: Key, flat: dict[str, Any]) -> tuple[str, str]:
-    """The key that a check's message begins with, dotted or the part's own; else the message is the part's."""
+    """The key that a check's message begins with, dotted or the part's own; else the message is the part's.
+
+    It may be a table inside a table, such as ``select.web``.
+    """
     own = dotted(path)
     message = message.removeprefix(f"{own}: ")
     first = _FIRST_WORD.match(message)
-    for candidate in (first.group(), f"{own}.{first.group()}") if first else ():
-        if candidate in flat:
-            return candidate, message.removeprefix(f"{first.group() if first else ''}: ")
+    word = first.group() if first else ""
+    for candidate in (word, f"{own}.{word}"):
+        inner = "." in word and any(leaf.startswith(f"{candidate}.") for leaf in flat)
+        if candidate in flat or inner:
+            return candidate, message.removeprefix(f"{word}: ")
     return f"{own}.name", message

@@ -129,7 +129,7 @@ class Mix:
             for name in getattr(self, table):
                 if name not in self.sources:
                     close = get_close_matches(name, self.sources, n=1)
-                    hint = f"; did you mean {close[0]!r}?" if close else ""
+                    hint = f'; did you mean "{close[0]}"?' if close else ""
                     problems.append(
                         f"{table}.{name}: no source has this name{hint}\nsources: {', '.join(self.sources)}"
                     )
