@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from neobert.capabilities import AttentionNeeds, Capabilities
-from neobert.context import BuildContext, ParameterGroup
+from neobert.context import BuildContext, FusedMatrix, ParameterGroup
 from neobert.errors import NotBuiltError, RecipeError, UserError
 from neobert.hookspecs import hookimpl
 from neobert.interfaces import LossOutput
@@ -25,6 +25,7 @@ __all__ = [
     "Batch",
     "BuildContext",
     "Capabilities",
+    "FusedMatrix",
     "LossOutput",
     "Mixture",
     "MixtureSource",
