@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neobert.data.step_options import StepOptions
@@ -25,6 +25,7 @@ def warmups(draw: st.DrawFn) -> WarmUp:
     return WarmUp(start, full, draw(st.integers(1, 400)), draw(st.sampled_from([1, 1, 7, 64])))
 
 
+@settings(deadline=None)
 @given(warmups(), st.integers(0, 500))
 def test_a_straight_line_rounded_down(warmup: WarmUp, step: int) -> None:
     line = warmup.start + Fraction(warmup.full - warmup.start) * min(step, warmup.steps) / warmup.steps
@@ -33,6 +34,7 @@ def test_a_straight_line_rounded_down(warmup: WarmUp, step: int) -> None:
     assert type(warmup.at(step)) is int
 
 
+@settings(deadline=None)
 @given(warmups())
 def test_it_only_grows_from_start_to_full(warmup: WarmUp) -> None:
     found = [warmup.at(step) for step in range(warmup.steps + 3)]
@@ -42,6 +44,7 @@ def test_it_only_grows_from_start_to_full(warmup: WarmUp) -> None:
     assert all(number in (warmup.start, warmup.full) or number % warmup.multiple == 0 for number in found)
 
 
+@settings(deadline=None)
 @given(warmups(), st.integers(0, 500), st.integers(0, 500))
 def test_sums_of_steps(warmup: WarmUp, first: int, more: int) -> None:
     assert warmup.before(first) == sum(warmup.at(step) for step in range(first))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,6 +49,14 @@ def head_obstacle(config: Mapping[str, Any], head: Mapping[str, Tensor]) -> str 
     return None
 
 
+def encoder_class(config: Mapping[str, Any]) -> str:
+    """The architecture's class for an encoder without a head, as ``architectures`` names it."""
+    from transformers import MODEL_MAPPING, AutoConfig
+
+    found = MODEL_MAPPING[type(AutoConfig.for_model(**copy.deepcopy(dict(config))))]
+    return str((found[0] if isinstance(found, tuple) else found).__name__)
+
+
 def _native_prefixes(config: Mapping[str, Any]) -> tuple[str, str]:
     model = _skeleton(config)
     output = model.get_output_embeddings()
@@ -60,4 +69,5 @@ def _skeleton(config: Mapping[str, Any]) -> Any:
     from transformers import AutoConfig, AutoModelForMaskedLM
 
     with torch.device("meta"):
-        return AutoModelForMaskedLM.from_config(AutoConfig.for_model(**config))
+        # A copy, for a configuration writes into the tables that it is given.
+        return AutoModelForMaskedLM.from_config(AutoConfig.for_model(**copy.deepcopy(dict(config))))

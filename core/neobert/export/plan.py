@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neobert.capabilities import Capabilities
-from neobert.export.native import head_obstacle, is_native, place_tensors
+from neobert.export.native import encoder_class, head_obstacle, is_native, place_tensors
 from neobert.recipe import Recipe
 
 Head = Mapping[str, Tensor]
@@ -49,6 +49,8 @@ def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> Expo
         notes += said
     if head is not None:
         config = {**config, "tie_word_embeddings": _is_tied(encoder, head)}
+    elif is_native(config):
+        config = {**config, "architectures": [encoder_class(config)]}
     notes += _backend_notes(recipe)
     return ExportPlan(config, place_tensors(config, tensors, head), head is not None, tuple(notes))
 
@@ -63,14 +65,15 @@ def _laid_out(
     reasons = list(getattr(encoder, "native_obstacles", ()))
     obstacle = head_obstacle(config, head) if head is not None and is_native(config) else None
     if head is not None and obstacle is not None:
-        alone = f"no {config['model_type']} has {obstacle}: the encoder alone is exported"
+        nearest = config["model_type"]
+        alone = f"no {nearest} has {obstacle}: the encoder alone is exported"
         if "bias" not in head and _is_tied(encoder, head):
             head = None
             notes.append(f"{alone}; the head is its embedding")
         elif hasattr(encoder, "export_published"):
             config, tensors = encoder.export_published()
             config = _with_token_ids(config, tokenizer)
-            reasons.append(obstacle)
+            reasons.append(f"the nearest, {nearest}, lacks {obstacle}")
         else:
             head = None
             notes.append(alone)

@@ -12,10 +12,11 @@ from neobert.errors import UserError
 from neobert.files import faults
 from neobert.interfaces import Schedule
 from neobert.recipe import Recipe, compare, load_recipe
+from neobert.run_folder import CHECKPOINTS
 from neobert.training.checkpoints import RECIPE_FILE, Progress, newest_intact, read_progress, step_directories
 from neobert.training.command import RESUME_KEY, command
 from neobert.training.past_warmups import changed_warmups
-from neobert.training.run_directory import CHECKPOINTS, holds_run
+from neobert.training.run_directory import holds_run
 
 PAST = ("model", "tokenizer", "dataset", "datacollator", "loss", "optimizer", "scheduler")
 """Tables whose values the weights, the order of the data or the optimizer's state came from."""

@@ -28,7 +28,7 @@ def compare(options: NeoBERT, vocab_size: int, theirs: Description) -> list[str]
     if wrong:
         # Alone, it is told where rows are counted, by who knows the tokenizer.
         wrong += _vocabulary(vocab_size, theirs.values)
-        msg = "\n  ".join(("the weights belong to another model than this recipe's [model]:", *wrong))
+        msg = "\n  ".join(("the weights do not fit this recipe's [model]:", *wrong))
         raise UserError(msg)
     return [*_free(options, theirs.values), *_of_positions(options, theirs)]
 
@@ -40,7 +40,7 @@ def _wrong(options: NeoBERT, theirs: dict[str, Any]) -> Iterator[str]:
     width = theirs.get("feed_forward_size", options.feed_forward_width)
     if width != options.feed_forward_width:
         named = options.feed_forward_size is not None
-        comes_from = "" if named else f", of intermediate_size = {options.intermediate_size}"
+        comes_from = "" if named else f", from intermediate_size = {options.intermediate_size}"
         yield f"feed_forward_size = {width} there, {options.feed_forward_width} in this recipe{comes_from}"
     same_heads = all(theirs.get(key) == getattr(options, key) for key in ("hidden_size", "num_attention_heads"))
     if same_heads and theirs.get("head_dim", options.head_dim) != options.head_dim:

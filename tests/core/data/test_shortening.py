@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neobert.data.sequences import Pieces, SpecialTokens
@@ -27,6 +27,7 @@ def tokens(pieces, special):
     return [special.around(np.arange(start, stop) + 1000 * (row + 1)) for row, start, stop in pieces.to_tuples()]
 
 
+@settings(deadline=None)
 @given(planned(), st.sampled_from(SPECIALS), st.integers(3, 60))
 def test_pieces_joined_are_the_sequences(pieces, special, limit):
     sequences = tokens(pieces, special)
@@ -40,6 +41,7 @@ def test_pieces_joined_are_the_sequences(pieces, special, limit):
     assert len(found) == sum(-(-len(sequence) // limit) for sequence in sequences)
 
 
+@settings(deadline=None)
 @given(planned(), st.sampled_from(SPECIALS), st.integers(3, 60))
 def test_what_pieces_hold_of_documents_is_what_stands_in_them(pieces, special, limit):
     held, sequence = shortened(pieces, special, limit)

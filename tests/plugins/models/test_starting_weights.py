@@ -44,7 +44,7 @@ def refusal(start, before, after, **more):
     with pytest.raises(UserError) as caught:
         start(before, after, **more)
     header, *lines = str(caught.value).splitlines()
-    assert header == "the weights belong to another model than this recipe's [model]:"
+    assert header == "the weights do not fit this recipe's [model]:"
     return [line.removeprefix("  ") for line in lines]
 
 
@@ -96,7 +96,7 @@ def test_every_difference_of_shape_in_a_line_each(start, layout):
         "hidden_size = 48 there, 24 in this recipe",
         "num_hidden_layers = 3 there, 2 in this recipe",
         "num_attention_heads = 6 there, 3 in this recipe",
-        "feed_forward_size = 40 there, 24 in this recipe, of intermediate_size = 30",
+        "feed_forward_size = 40 there, 24 in this recipe, from intermediate_size = 30",
         "50 vocabulary entries there, 60 in this recipe, by its tokenizer, which is no fault where the rest is padding "
         "beyond the tokenizer",
     ]

@@ -80,13 +80,13 @@ def _projections(parts: Parts) -> dict[str, torch.Tensor]:
 
 
 def test_a_skipped_step_leaves_no_logits_to_the_next(workdir: Path) -> None:
-    parts = _trained(workdir, "--trainer.on_nonfinite_gradient=skip", steps=1)
+    parts = _trained(workdir, "--trainer.guard.action=skip", steps=1)
     data = next(parts.training_data.steps(parts.training_data.start(), 0))
     position = Position(step=1, cursor=parts.training_data.start(), tokens_seen=0, meter=Meter(parts.device))
     parameter = next(parts.objective.parameters())
     handle = parameter.register_hook(lambda gradient: gradient * float("nan"))
-    recipe = load_recipe("recipe.toml", ["--trainer.on_nonfinite_gradient=skip"])
-    assert update(parts, data, position, recipe.trainer) is None
+    recipe = load_recipe("recipe.toml", ["--trainer.guard.action=skip"])
+    assert update(parts, data, position, recipe.trainer)[1] is not None
     handle.remove()
     assert all(block.peaks is None for block in parts.optimizer._clipping.blocks)
 
