@@ -13,7 +13,7 @@ from neobert.capabilities import AttentionNeeds, Capabilities
 from neobert.context import BuildContext, ParameterGroup
 from neobert.errors import NotBuiltError, RecipeError, UserError
 from neobert.hookspecs import hookimpl
-from neobert.interfaces import LossOutput
+from neobert.interfaces import LossOutput, SentenceHead
 from neobert.mixture import Mixture, MixtureSource
 from neobert.parts import Part, part
 
@@ -32,6 +32,7 @@ __all__ = [
     "ParameterGroup",
     "Part",
     "RecipeError",
+    "SentenceHead",
     "SequenceLayout",
     "UserError",
     "hookimpl",

@@ -1,6 +1,7 @@
 """What each kind's ``build()`` returns. Structural: nothing here is inherited, and nothing is isinstance-checked.
 
-Shapes: T tokens in the stream, N sequences, H heads, D head dim, C hidden size, V vocabulary, M masked tokens.
+Shapes: T tokens in the stream, N sequences, H heads, D head dim, C hidden size, V vocabulary, M masked tokens,
+E embedding size.
 """
 
 from __future__ import annotations
@@ -28,6 +29,21 @@ class LossOutput:
     """How many items (masked tokens, pairs) the sum is over: a scalar."""
     metrics: Mapping[str, Tensor] = field(factory=dict)
     """Detached scalars, summed over the batch; logged as ``train/NAME`` after division by the count."""
+
+
+@frozen(eq=False, kw_only=True)
+class SentenceHead:
+    """What makes a sequence's embedding of its tokens' hidden states, in this order: pool, project, normalise.
+
+    Returned by a loss's ``sentence_head()``; evaluation and export go by it.
+    """
+
+    pooling: str
+    """``mean``, ``cls``, ``max``, ``last`` or ``weighted_mean``, over all tokens of the sequence, special ones too."""
+    normalize: bool
+    """Embeddings have length 1."""
+    projection: tuple[Tensor, Tensor | None] | None = None
+    """Weight (E, C) and bias (E,), the parameters themselves; the bias is None where there is none."""
 
 
 class AttentionBackend(Protocol):
@@ -82,7 +98,9 @@ class Loss(Protocol):
     """An ``nn.Module`` that may own a head, and never registers the encoder as its own submodule.
 
     One with a vocabulary head also has ``logits(encoder, hidden_MC) -> (M, V)`` and
-    ``head_state() -> {"weight": (V, C), "bias": (V,) or absent}``.
+    ``head_state() -> {"weight": (V, C), "bias": (V,) or absent}``. One that makes embeddings also has
+    ``embed(encoder, input_ids, layout) -> (N, E)`` and ``sentence_head() -> SentenceHead``, and for a loss that wraps
+    it ``losses_from(embeddings_NE, batch) -> LossOutput``.
     """
 
     def __call__(self, encoder: Encoder, batch: Batch) -> LossOutput: ...

@@ -9,12 +9,14 @@ from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
 from neobert.toml_text import toml_text
+from neobert.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from neobert.parts import Part
     from neobert.recipe.tree import Recipe
+    from neobert.registry import Registry
 
 _ONLY_WITH = {
     "torch_compile_backend": "torch_compile",
@@ -25,15 +27,16 @@ _ONLY_WITH = {
 _FIRST_WORD = re.compile(r"[\w.]*\w")
 
 
-def combination_problems(recipe: Recipe) -> list[Problem]:
-    """What the core and each part's own ``check`` object to."""
+def combination_problems(recipe: Recipe, registry: Registry) -> list[Problem]:
+    """What the core and each part's own ``check`` object to. ``registry`` is asked for names that would do instead."""
     flat, origins = recipe.flat(), recipe.origins
 
     def problem(key: str, message: str) -> Problem:
         value = flat.get(key)
         return Problem(origins[key], key, None if value is None else toml_text(value), message)
 
-    found = [problem(key, message) for key, message in _core_checks(recipe)]
+    core = [*_core_checks(recipe), *_field_checks(recipe, registry)]
+    found = [problem(key, message) for key, message in core]
     for path, part in recipe.parts():
         for message in _objections(part, recipe):
             key, text = _located(message, path, flat)
@@ -68,6 +71,27 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 "trainer.allow_changes",
                 f"{toml_text(name)} is no key; expected these tables or keys in them: {', '.join(TABLES)}",
             )
+
+
+def _field_checks(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
+    """Where both the loss and the collator say which fields of a batch they need and give."""
+    loss, collator = recipe.loss, recipe.datacollator
+    needs = getattr(loss.options, "needs_fields", ())
+    given = getattr(collator.options, "batch_fields", None)
+    if given is None or set(needs) <= set(given):
+        return
+    able = [
+        plugin.name
+        for plugin in registry.plugins
+        if plugin.kind == "datacollator"
+        and plugin.problem() is None
+        and set(needs) <= set(getattr(plugin.options_class, "batch_fields", ()))
+    ]
+    named = f"datacollators whose batches have them: {', '.join(able)}" if able else "no datacollator here gives them"
+    yield (
+        "datacollator.name",
+        f"loss {toml_text(loss.name)} needs {listed(needs)} in a batch, and this one gives {listed(given)}\n{named}",
+    )
 
 
 def _objections(part: Part, recipe: Recipe) -> list[str]:

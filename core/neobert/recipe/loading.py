@@ -48,7 +48,7 @@ def load_recipe(
     if found:
         raise RecipeError(found)
     recipe = Recipe(**tables, path=Path(path), overrides=tuple(overrides), explicit_origins=findings.origins)
-    found = combination_problems(recipe)
+    found = combination_problems(recipe, registry)
     if found:
         raise RecipeError(found)
     return recipe
