@@ -51,7 +51,7 @@ def compare_outputs(folder: Path, encoder: Any, loss: Any | None, context: Build
     """
     theirs = _load(folder, with_head=loss is not None).to(context.device)
     largest = 0.0
-    for ids in _samples(context):
+    for ids in samples(context):
         with torch.no_grad():
             hidden = encoder(ids, SequenceLayout.from_lengths([len(ids)], context.device))
             ours = hidden if loss is None else loss.logits(encoder, hidden)
@@ -76,7 +76,7 @@ def _load(folder: Path, *, with_head: bool) -> Any:
     return model.eval()
 
 
-def _samples(context: BuildContext) -> list[Tensor]:
+def samples(context: BuildContext) -> list[Tensor]:
     """A long and a short sequence of ordinary token ids."""
     rng = np.random.default_rng(derive_seed(context.seed, "export"))
     longest = min(context.max_seq_length, 64)

@@ -10,36 +10,56 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_file
 
 from neobert.context import BuildContext
+from neobert.export.card import model_card
 from neobert.export.compare import compare_outputs, reference_encoder
+from neobert.export.compare_embeddings import compare_embeddings
 from neobert.export.plan import ExportPlan, plan_export
+from neobert.export.sentence_files import write_sentence_files
 from neobert.files import new_directory, write_json, write_text
 from neobert.modes import evaluation_mode
 from neobert.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 WEIGHTS_FILE = "model.safetensors"
 
 
-def export_model(folder: Path, encoder: Any, loss: Any, recipe: Recipe, context: BuildContext) -> tuple[str, ...]:
+def export_model(
+    folder: Path,
+    encoder: Any,
+    loss: Any,
+    recipe: Recipe,
+    context: BuildContext,
+    evaluations: Mapping[str, Mapping[str, float]] | None = None,
+) -> tuple[str, ...]:
     """Writes ``folder`` so that stock libraries open it; returns what there is to say about it.
 
-    What a native architecture expresses is loaded back and compared under the recipe's reference backend.
-    Raises RuntimeError when it does not compute the same; nothing is left under the name then.
+    What a native architecture expresses is loaded back and compared under the recipe's reference backend, embeddings
+    with sentence-transformers where it is installed. Raises RuntimeError when it does not compute the same; nothing is
+    left under the name then. ``evaluations`` are the run's own results, for the model card.
     """
     with evaluation_mode(encoder, loss):
         plan = plan_export(encoder, loss, recipe, context.tokenizer)
+        notes = list(plan.notes)
         with new_directory(folder) as directory:
-            _write(directory, plan, recipe, context)
+            _write(directory, plan, recipe, context, evaluations or {})
             if plan.native:
                 reference = reference_encoder(encoder, recipe, context)
                 with _quiet_transformers():
                     compare_outputs(directory, reference, loss if plan.has_head else None, context)
-    return plan.notes
+                    if plan.sentence is not None:
+                        notes.append(compare_embeddings(directory, reference, loss, plan.prompts, context))
+    return tuple(notes)
 
 
-def _write(directory: Path, plan: ExportPlan, recipe: Recipe, context: BuildContext) -> None:
+def _write(
+    directory: Path,
+    plan: ExportPlan,
+    recipe: Recipe,
+    context: BuildContext,
+    evaluations: Mapping[str, Mapping[str, float]],
+) -> None:
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in plan.tensors.items()}
     save_file(plain, directory / WEIGHTS_FILE, metadata={"format": "pt"})
     write_json(directory / "config.json", plan.config)
@@ -54,6 +74,10 @@ def _write(directory: Path, plan: ExportPlan, recipe: Recipe, context: BuildCont
     }
     write_json(directory / "tokenizer_info.json", info)
     write_text(directory / "recipe.toml", recipe.to_toml())
+    if plan.sentence is not None:
+        size = context.encoder.hidden_size
+        write_sentence_files(directory, plan.sentence, size, plan.prompts, context.max_seq_length)
+        write_text(directory / "README.md", model_card(plan, recipe, size, evaluations))
 
 
 @contextmanager

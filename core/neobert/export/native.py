@@ -41,6 +41,14 @@ def has_head_bias(config: Mapping[str, Any]) -> bool:
     return _skeleton(config).get_output_embeddings().bias is not None
 
 
+def body_architecture(config: Mapping[str, Any]) -> str:
+    """The class of the architecture without any head."""
+    from transformers import AutoConfig, AutoModel
+
+    with torch.device("meta"):
+        return type(AutoModel.from_config(AutoConfig.for_model(**config))).__name__
+
+
 def _native_prefixes(config: Mapping[str, Any]) -> tuple[str, str]:
     model = _skeleton(config)
     output = model.get_output_embeddings()

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 from torch.nn import functional as F
 
+from neobert.batch import SequenceLayout
 from neobert.capabilities import Capabilities
-from neobert.export.native import has_head_bias, is_native, place_tensors
+from neobert.embedding.head import apply_head
+from neobert.export.native import body_architecture, has_head_bias, is_native, place_tensors
+from neobert.export.prompts import Prompts, prompts_of
+from neobert.export.sentence_files import POOLINGS
+from neobert.interfaces import SentenceHead
 from neobert.recipe import Recipe
 
 Head = Mapping[str, Tensor]
@@ -26,6 +31,9 @@ class ExportPlan:
     tensors: dict[str, Tensor]
     has_head: bool
     notes: tuple[str, ...]
+    sentence: SentenceHead | None = None
+    """What makes embeddings, of a loss that does."""
+    prompts: Prompts = field(factory=lambda: Prompts({}))
 
     @property
     def native(self) -> bool:
@@ -36,9 +44,13 @@ class ExportPlan:
 def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> ExportPlan:
     """Chooses the native architecture where it computes the same, else the layout of published NeoBERT checkpoints.
 
-    A head that is not a plain linear layer is left out, with a note; no save fails for it.
+    A head that is not a plain linear layer is left out, with a note, and so is what makes embeddings where it is not
+    what the loss says it is; no save fails for it.
     """
-    head, notes = _head_of(encoder, loss, recipe.loss.name)
+    sentence, notes = _sentence_head_of(encoder, loss, recipe.loss.name)
+    head, others = _head_of(encoder, loss, recipe.loss.name)
+    # Of a loss that makes embeddings nobody expects guesses.
+    notes += others if head is not None or not hasattr(loss, "sentence_head") else []
     if not hasattr(encoder, "export"):
         notes.append(f"model {recipe.model.name!r} maps to no other library: its own tensors are exported as they are")
         config: dict[str, Any] = {"model_type": f"neobert-{recipe.model.name}"}
@@ -61,10 +73,19 @@ def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> Expo
             f"no native architecture of transformers expresses this model ({reasons}): "
             f"exported in the layout {config.get('model_type')!r}"
         )
-    if head is not None:
-        config = {**config, "tie_word_embeddings": _is_tied(encoder, head)}
+        if sentence is not None:
+            notes.append("so neither transformers nor sentence-transformers opens it; neobert-run --evaluate does")
+    config |= _of_head(config, encoder, head)
     notes += _backend_notes(recipe)
-    return ExportPlan(config, place_tensors(config, tensors, head), head is not None, tuple(notes))
+    placed = place_tensors(config, tensors, head)
+    return ExportPlan(config, placed, head is not None, tuple(notes), sentence, prompts_of(recipe))
+
+
+def _of_head(config: Mapping[str, Any], encoder: Any, head: Head | None) -> dict[str, Any]:
+    """What a configuration says of its head, or of having none."""
+    if head is not None:
+        return {"tie_word_embeddings": _is_tied(encoder, head)}
+    return {"architectures": [body_architecture(config)]} if is_native(config) else {}
 
 
 def _with_token_ids(config: Mapping[str, Any], tokenizer: Any) -> dict[str, Any]:
@@ -92,6 +113,26 @@ def _is_linear(encoder: Any, loss: Any, head: Head) -> bool:
     hidden = torch.linspace(-1.0, 1.0, 2 * encoder.hidden_size, dtype=weight.dtype, device=weight.device).view(2, -1)
     logits = loss.logits(encoder, hidden)
     return torch.allclose(logits, F.linear(hidden, weight, head.get("bias")), rtol=1e-4, atol=1e-5)
+
+
+def _sentence_head_of(encoder: Any, loss: Any, name: str) -> tuple[SentenceHead | None, list[str]]:
+    if not (hasattr(loss, "embed") and hasattr(loss, "sentence_head")):
+        return None, []
+    head: SentenceHead = loss.sentence_head()
+    if head.pooling not in POOLINGS:
+        return None, [f"loss {name!r} pools by {head.pooling!r}, which no other library knows: the encoder is exported"]
+    if not _is_said(encoder, loss, head):
+        return None, [f"the embeddings of loss {name!r} are not what its sentence_head says: the encoder is exported"]
+    return head, []
+
+
+def _is_said(encoder: Any, loss: Any, head: SentenceHead) -> bool:
+    """Whether `loss.embed` is pooling, projection and normalisation alone: asked of two sequences."""
+    device = encoder.input_embedding.weight.device
+    ids = torch.arange(8, device=device) % encoder.vocab_size
+    layout = SequenceLayout.from_lengths((3, 5), device)
+    embeddings = loss.embed(encoder, ids, layout)
+    return torch.allclose(embeddings, apply_head(encoder(ids, layout), layout, head), rtol=1e-4, atol=1e-5)
 
 
 def _is_tied(encoder: Any, head: Head) -> bool:
