@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from inspect import get_annotations
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -36,7 +36,8 @@ class FieldDescription:
 def describe_fields(cls: type) -> list[FieldDescription]:
     """The fields of an options class that a recipe can set, in their order.
 
-    One that is a table of tables is followed by the keys of those, such as ``select.NAME.min_length``.
+    One that is a table is followed by its keys, such as ``guard.action``, and so is one that is a table of tables,
+    such as ``select.NAME.min_length``.
     """
     types_by_name = field_types(cls)
     found: list[FieldDescription] = []
@@ -45,9 +46,9 @@ def describe_fields(cls: type) -> list[FieldDescription]:
         help_text, kind = str(attribute.metadata.get("help", "")), part_kind(attribute)
         text = _type_of(attribute, annotation)
         found.append(FieldDescription(name, text, default_text(attribute), help_text, kind))
-        inner = _inner_table(annotation)
-        if inner is not None and kind is None:
-            found += [evolve(key, name=f"{name}.NAME.{key.name}") for key in describe_fields(inner)]
+        if kind is None:
+            for prefix, inner in _inner_tables(annotation, name):
+                found += [evolve(key, name=f"{prefix}.{key.name}") for key in describe_fields(inner)]
     return found
 
 
@@ -96,13 +97,17 @@ def type_text(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
-def _inner_table(annotation: Any) -> type | None:
-    """The options class of the tables in a table, such as that of ``dict[str, Selection]``."""
+def _inner_tables(annotation: Any, name: str) -> Iterator[tuple[str, type]]:
+    """The options class of a table, or of the tables in a table such as ``dict[str, Selection]``, with the name that
+    its keys stand under."""
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if not (isinstance(origin, type) and issubclass(origin, Mapping) and arguments):
-        return None
-    inner = arguments[-1]
-    return inner if isinstance(inner, type) and attrs.has(inner) else None
+    if origin in (Union, types.UnionType):
+        for member in arguments:
+            yield from _inner_tables(member, name)
+    elif isinstance(origin, type) and issubclass(origin, Mapping) and arguments:
+        yield from _inner_tables(arguments[-1], f"{name}.NAME")
+    elif isinstance(annotation, type) and attrs.has(annotation):
+        yield name, annotation
 
 
 def default_text(attribute: attrs.Attribute[Any]) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from neobert.parts import Part
+    from neobert.recipe.trainer import TrainerOptions
     from neobert.recipe.tree import Recipe
     from neobert.registry import Registry
 
@@ -65,6 +66,7 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for key, needed in _ONLY_WITH.items():
         if getattr(recipe.trainer, key) is not None and not getattr(recipe.trainer, needed):
             yield f"trainer.{key}", f"has no effect: trainer.{needed} is false; set that too, or leave this out"
+    yield from _guard_checks(recipe.trainer)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (
@@ -92,6 +94,22 @@ def _field_checks(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str
         "datacollator.name",
         f"loss {toml_text(loss.name)} needs {listed(needs)} in a batch, and this one gives {listed(given)}\n{named}",
     )
+
+
+def _guard_checks(trainer: TrainerOptions) -> Iterator[tuple[str, str]]:
+    guard = trainer.guard
+    if guard.window is not None and guard.threshold is None:
+        yield (
+            "trainer.guard.window",
+            "has no effect: trainer.guard.threshold is unset; set that too, or leave this out",
+        )
+    if guard.limit is not None and guard.action == "stop":
+        yield "trainer.guard.limit", 'has no effect: trainer.guard.action is "stop", which goes past no bad step'
+    if guard.action == "rollback" and trainer.save_steps is None:
+        yield (
+            "trainer.guard.action",
+            'goes back to checkpoints of trainer.save_steps, which is unset: set that, or let the action be "skip"',
+        )
 
 
 def _objections(part: Part, recipe: Recipe) -> list[str]:

@@ -85,7 +85,7 @@ MOVED: dict[str, str] = {
     "optimizer.muon_config.clipping_qk_chunk_size": _CLIP,
     "optimizer.muon_config.clipping_layers_mapping": _CLIP,
     "optimizer.muon_config.capture_last_microbatch_only": _CLIP,
-    "optimizer.muon_config.detect_anomalies": "`trainer.on_nonfinite_gradient` says what a NaN gradient does",
+    "optimizer.muon_config.detect_anomalies": "`trainer.guard` says what a NaN gradient does",
     "optimizer.muon_config.orthogonalization": _ORTHOGONAL,
     "optimizer.muon_config.algorithm": _ORTHOGONAL,
     "optimizer.muon_config.polar_express": _ORTHOGONAL,
@@ -169,3 +169,8 @@ MOVED: dict[str, str] = {
     "contrastive.allow_random_weights": "a model starts from random weights unless `model.weights` is set",
 }
 """Old dotted key (or table) -> where it is now, in words that follow "unknown key"."""
+
+RENAMED: dict[str, str] = {
+    "trainer.on_nonfinite_gradient": "`trainer.guard.action`, which has the same words",
+}
+"""The same of keys that this tool had itself before its first release."""

@@ -8,6 +8,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt, min_len, optional
 
 from neobert.parts import Part, part
+from neobert.recipe.stability import EmaOptions, GuardOptions
 
 
 @frozen(kw_only=True)
@@ -39,8 +40,11 @@ class TrainerOptions:
         validator=optional(gt(0.0)),
         metadata={"help": "largest global gradient norm; unset: no clipping"},
     )
-    on_nonfinite_gradient: Literal["stop", "skip"] = field(
-        default="stop", metadata={"help": "what a step with a NaN or infinite loss or gradient does"}
+    guard: GuardOptions = field(
+        factory=GuardOptions, metadata={"help": "what becomes of a step that goes wrong (docs/stability.md)"}
+    )
+    ema: EmaOptions | None = field(
+        default=None, metadata={"help": "a moving average of the weights; unset: none is kept (docs/stability.md)"}
     )
     gradient_checkpointing: bool = field(
         default=False, metadata={"help": "recompute each block in the backward pass: less memory, more time"}

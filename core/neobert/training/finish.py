@@ -13,8 +13,8 @@ from neobert.training.assemble import Parts
 from neobert.training.command import RESUME_KEY, command
 from neobert.training.loop import Position
 from neobert.training.phrases import masked_phrases
-from neobert.training.run_directory import CHECKPOINTS, EXPORTS, METRICS
-from neobert.training.summary import left_out_lines, mixture_lines, show_summary
+from neobert.training.run_directory import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, METRICS
+from neobert.training.summary import guard_lines, left_out_lines, mixture_lines, show_summary
 from neobert.training.unigram import unigram_cross_entropy
 
 SUMMARY_FILE = "summary.json"
@@ -30,7 +30,7 @@ def finish(
         unigram = unigram_cross_entropy(counts, parts.evaluation_data)
     _write(directory / SUMMARY_FILE, position, unigram)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
-    export = directory / EXPORTS / str(position.step)
+    export, averaged = (directory / kind / str(position.step) for kind in (EXPORTS, AVERAGED_EXPORTS))
     show_summary(
         console,
         evaluations=position.evaluations,
@@ -39,10 +39,12 @@ def finish(
         notes=[
             *mixture_lines(parts.training_data.corpus.sources, position.source_tokens),
             *left_out_lines(position.left_out),
+            *guard_lines(position.guard),
             *notes,
         ],
         places={
             "model": export,
+            **({"averaged": averaged} if parts.average is not None else {}),
             "checkpoint": directory / CHECKPOINTS / str(position.step),
             "metrics": directory / METRICS,
             "recipe": directory / "recipe.toml",
@@ -56,6 +58,7 @@ def finish(
 
 
 def _write(file: Path, position: Position, unigram: float | None) -> None:
+    guard = position.guard
     write_json(
         file,
         {
@@ -64,5 +67,7 @@ def _write(file: Path, position: Position, unigram: float | None) -> None:
             "unigram_cross_entropy": unigram,
             **({"mixture": position.source_tokens} if position.source_tokens else {}),
             **({"left_out": position.left_out} if position.left_out else {}),
+            **({"skipped_steps": guard.skipped} if guard.skipped else {}),
+            **({"rollbacks": guard.rollbacks} if guard.rollbacks else {}),
         },
     )

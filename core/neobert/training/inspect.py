@@ -95,6 +95,7 @@ def _memory(recipe: Recipe, vocabulary: int | None) -> str:
         "weights": peak.weights,
         "gradients": peak.gradients,
         "optimizer state": peak.optimizer_state,
+        "averaged weights": peak.average,
         "activations and what passes": peak.passing,
         "data and holes of the heap": peak.on_the_heap if on_cpu else 0,
     }

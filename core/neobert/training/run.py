@@ -8,9 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from neobert.files import write_json, write_text
-from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
-from neobert.training.assemble import Parts, assemble, build_trackers
+from neobert.training.assemble import Parts, assemble, build_trackers, close_trackers
 from neobert.training.command import command_to_go_on
 from neobert.training.compilation import clear_compile_failures
 from neobert.training.data_end import DATA_ENDED, ended_early, will_end_early
@@ -25,6 +24,7 @@ from neobert.training.meter import Meter
 from neobert.training.recorder import Recorder
 from neobert.training.restore import restore
 from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare_resumption, recorded_recipe
+from neobert.training.rollback import Rollback
 from neobert.training.run_directory import lock_run_directory, refuse_second_run, supersede
 from neobert.training.saving import Saver
 from neobert.training.signals import StopSignal
@@ -46,9 +46,18 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         position = _position(recipe, parts, resumption, display)
         _open(recipe, placement, directory, resumption, display)
         trackers = build_trackers(recipe, parts.context)
-        for tracker in trackers:
-            stack.callback(tracker.close)
-        return _train(recipe, parts, position, trackers, directory, display)
+        stack.callback(close_trackers, trackers)
+        saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
+        rollback = Rollback(
+            recipe=recipe,
+            parts=parts,
+            directory=directory,
+            display=display,
+            trackers=trackers,
+            resumption=resumption,
+        )
+        recorder = Recorder(trainer=recipe.trainer, trackers=trackers, display=display, save=saver.save)
+        return _train(parts, position, saver, recorder, rollback)
 
 
 def _resumption(recipe: Recipe, directory: Path, display: Display) -> Resumption | None:
@@ -81,6 +90,8 @@ def _position(recipe: Recipe, parts: Parts, resumption: Resumption | None, displ
         objective = parts.objective
         num_tokens = vocabulary_length(parts.tokenizer)
         display.note(load_weights(recipe.model.weights, objective.encoder, objective.loss, num_tokens=num_tokens))
+        if parts.average is not None:
+            parts.average.begin()
     return Position(step=0, cursor=parts.training_data.start(), tokens_seen=0, meter=Meter(parts.device))
 
 
@@ -88,19 +99,16 @@ def _open(
     recipe: Recipe, placement: Placement, directory: Path, resumption: Resumption | None, display: Display
 ) -> None:
     """The first writing into the folder, once nothing can be refused any more."""
-    moved = supersede(directory, resumption.progress.step if resumption else 0)
+    moved = supersede(directory, resumption.progress.step if resumption else -1)
     if moved:
         display.note(moved)
     write_text(directory / "recipe.toml", recipe.to_toml())
     write_json(directory / "environment.json", describe_environment(recipe, placement))
 
 
-def _train(
-    recipe: Recipe, parts: Parts, position: Position, trackers: list[Tracker], directory: Path, display: Display
-) -> int:
+def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, rollback: Rollback) -> int:
+    recipe, directory, display = saver.recipe, saver.directory, saver.display
     trainer = recipe.trainer
-    saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
-    recorder = Recorder(trainer=trainer, trackers=trackers, display=display, save=saver.save)
     for line in parts.training_data.report.lines():
         display.note(line)
     for line in will_end_early(parts.training_data, position.cursor, position.step, trainer.max_steps):
@@ -109,7 +117,7 @@ def _train(
         try:
             display.start(trainer.max_steps, position.step)
             recorder.start(parts, position)
-            train(parts, position, trainer, recorder, stop)
+            train(parts, position, trainer, recorder, stop, rollback)
         finally:
             display.stop()
         if position.step < trainer.max_steps and not position.ended:

@@ -21,7 +21,7 @@ from neobert.weights.placing import Placing
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-ENCODER, LOSS, OPTIMIZER = "encoder.", "loss.", "optimizer."
+ENCODER, LOSS, NO_WEIGHTS = "encoder.", "loss.", ("optimizer.", "ema.")
 WRAPPERS = ("_orig_mod.", "module.")
 """What torch.compile and DDP put into names."""
 
@@ -66,8 +66,8 @@ def _is_checkpoint(tensors: Mapping[str, Tensor], encoder: Any) -> bool:
 
 
 def _plan_checkpoint(placing: Placing, files: WeightFiles, encoder: Any, loss: Any) -> list[str]:
-    """Our own checkpoint: names are those of the two modules; the optimizer's state is left."""
-    rest = {name: tensor for name, tensor in files.tensors.items() if not name.startswith(OPTIMIZER)}
+    """Our own checkpoint: names are those of the two modules; optimizer state and averaged weights are left."""
+    rest = {name: tensor for name, tensor in files.tensors.items() if not name.startswith(NO_WEIGHTS)}
     ours = {name.removeprefix(ENCODER): rest.pop(name) for name in files.tensors if name.startswith(ENCODER)}
     head = {name.removeprefix(LOSS): rest.pop(name) for name in files.tensors if name.startswith(LOSS)}
     if hasattr(encoder, "import_weights"):

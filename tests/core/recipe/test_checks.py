@@ -76,3 +76,36 @@ def test_keys_that_do_nothing_without_another(faults: Faults, load: Load, key: s
     found = faults(PLAIN + f"[trainer]\n{key} = {value}\n")[f"trainer.{key}"]
     assert f"trainer.{key} = {value}\n  has no effect: trainer.{needed} is false" in found
     load(PLAIN + f"[trainer]\n{needed} = true\n{key} = {value}\n")
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "said"),
+    [
+        ("guard.window = 50", "trainer.guard.window", "has no effect: trainer.guard.threshold is unset"),
+        ("guard.limit = 2", "trainer.guard.limit", 'has no effect: trainer.guard.action is "stop"'),
+        ('guard.action = "rollback"', "trainer.guard.action", "trainer.save_steps, which is unset"),
+        ('guard.action = "ignore"', "trainer.guard.action", 'one of "stop", "skip", "rollback"'),
+        ("guard.threshold = inf", "trainer.guard.threshold", "expected a finite float > 0.0"),
+        ("guard.window = 9\nguard.threshold = 6.0", "trainer.guard.window", "expected an int >= 10"),
+        ('guard = "skip"', "trainer.guard", "expected a table"),
+        ('guard.acton = "skip"', "trainer.guard.acton", 'did you mean "action"?'),
+        ("ema = 0.99", "trainer.ema", "expected a table"),
+        ("ema.decay = 1.0", "trainer.ema.decay", "expected a float < 1.0"),
+        ('on_nonfinite_gradient = "skip"', "trainer.on_nonfinite_gradient", "now: `trainer.guard.action`"),
+    ],
+)
+def test_the_guard_and_the_average(faults: Faults, table: str, key: str, said: str) -> None:
+    found = faults(f"{PLAIN}[trainer]\n{table}\n")
+    assert list(found) == [key]
+    assert said in found[key]
+
+
+def test_what_the_guard_takes(load: Load) -> None:
+    recipe = load(f"{PLAIN}[trainer]\nsave_steps = 5\n[trainer.guard]\naction = 'rollback'\nthreshold = 6\n")
+    guard = recipe.trainer.guard
+    assert (guard.threshold, guard.steps_kept, guard.in_a_row) == (6.0, 100, 5)
+    assert load(PLAIN).trainer.ema is None
+    assert (load(PLAIN).trainer.guard.steps_kept, load(PLAIN).trainer.guard.in_a_row) == (0, 0)
+    ema = load(f"{PLAIN}[trainer]\nema = {{}}\n").trainer.ema
+    assert ema is not None
+    assert (ema.decay, ema.warmup) == (0.999, True)
