@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +12,14 @@ from neobert.export.card import model_card
 from neobert.export.compare import compare_outputs, reference_encoder
 from neobert.export.compare_embeddings import compare_embeddings
 from neobert.export.plan import ExportPlan, plan_export
+from neobert.export.quiet import quiet_transformers
 from neobert.export.sentence_files import write_sentence_files
 from neobert.files import new_directory, write_json, write_text
 from neobert.modes import evaluation_mode
 from neobert.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -46,7 +45,7 @@ def export_model(
             _write(directory, plan, recipe, context, evaluations or {})
             if plan.native:
                 reference = reference_encoder(encoder, recipe, context)
-                with _quiet_transformers():
+                with quiet_transformers():
                     compare_outputs(directory, reference, loss if plan.has_head else None, context)
                     if plan.sentence is not None:
                         notes.append(compare_embeddings(directory, reference, loss, plan.prompts, context))
@@ -78,20 +77,3 @@ def _write(
         size = context.encoder.hidden_size
         write_sentence_files(directory, plan.sentence, size, plan.prompts, context.max_seq_length)
         write_text(directory / "README.md", model_card(plan, recipe, size, evaluations))
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Its loading report and progress bar are about files that were just written."""
-    from transformers.utils import logging as transformers_logging
-
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
