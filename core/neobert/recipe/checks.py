@@ -23,8 +23,9 @@ _ONLY_WITH = {
     "torch_compile_backend": "torch_compile",
     "torch_compile_dynamic": "torch_compile",
     "gradient_checkpointing_every": "gradient_checkpointing",
+    "best_is": "metric_for_best",
 }
-"""Keys of ``[trainer]`` that do nothing, unless another is true."""
+"""Keys of ``[trainer]`` that do nothing, unless another is true, or set."""
 _FIRST_WORD = re.compile(r"[\w.]*\w")
 
 
@@ -65,7 +66,8 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 yield f"dataset.{key}", "contradicts dataset.num_workers = 0: without workers it does nothing"
     for key, needed in _ONLY_WITH.items():
         if getattr(recipe.trainer, key) is not None and not getattr(recipe.trainer, needed):
-            yield f"trainer.{key}", f"has no effect: trainer.{needed} is false; set that too, or leave this out"
+            unset = "unset" if getattr(recipe.trainer, needed) is None else "false"
+            yield f"trainer.{key}", f"has no effect: trainer.{needed} is {unset}; set that too, or leave this out"
     yield from _guard_checks(recipe.trainer)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:

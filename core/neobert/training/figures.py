@@ -1,0 +1,37 @@
+"""What a run that makes embeddings ends with: each figure of its evaluations, before, after, and at the best step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.table import Table
+
+from neobert.training.best import BEST
+from neobert.training.recorder import AVERAGED
+
+COLUMNS = {"before": "before", "after": "after", AVERAGED: "averaged weights", BEST: "best step"}
+
+
+def figures_table(evaluations: Mapping[str, Mapping[str, float]]) -> Table | None:
+    """A row for each figure. None where nothing was evaluated."""
+    if "after" not in evaluations:
+        return None
+    columns = [name for name in COLUMNS if name in evaluations]
+    table = Table(title="held-out embeddings", title_justify="left")
+    table.add_column("")
+    for name in columns:
+        table.add_column(COLUMNS[name], justify="right")
+    for figure in dict.fromkeys(figure for name in columns for figure in evaluations[name]):
+        values = [evaluations[name].get(figure) for name in columns]
+        table.add_row(figure, *("-" if value is None else f"{value:.4f}" for value in values))
+    return table
+
+
+def ways_to_try(export: Path, directory: Path) -> tuple[str, ...]:
+    """Commands that show what such a run has learned."""
+    return (
+        f"neobert-run --evaluate {directory} --tasks retrieval=PAIRS.jsonl",
+        'python -c "from sentence_transformers import SentenceTransformer as S; '
+        f"print(S('{export}').similarity(*2 * [S('{export}').encode(['a text', 'another'])]))\"",
+    )
