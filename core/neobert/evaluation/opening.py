@@ -19,8 +19,8 @@ from neobert.export.quiet import quiet_transformers
 from neobert.export.sentence_files import MODULES_FILE, SentenceFolder, read_sentence_files
 from neobert.interfaces import SentenceHead
 from neobert.recipe import Recipe, check_device, load_recipe
+from neobert.run_folder import CHECKPOINTS, inside_of_run, not_there
 from neobert.training.checkpoints import PROGRESS_FILE, RECIPE_FILE, newest_intact
-from neobert.training.run_directory import CHECKPOINTS
 from neobert.training.trained import build_from, load_tokenizer, load_trained
 
 PLAIN = SentenceHead(pooling="mean", normalize=True)
@@ -33,7 +33,8 @@ _LONGEST = 512
 def open_model(folder: Path, device: torch.device) -> TextModel:
     """Raises UserError where there is nothing that can be opened, with what was tried."""
     if not folder.is_dir():
-        msg = f"there is no folder {folder} (from {Path.cwd()}): a run, a checkpoint or a model's folder is expected"
+        found = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}: {not_there(folder)}"
+        msg = f"{found}\nexpected: a run, one of its checkpoints or exports, or another model's folder"
         raise UserError(msg)
     if (folder / CHECKPOINTS).is_dir():
         checkpoint, _ = newest_intact(folder / CHECKPOINTS)
@@ -45,7 +46,7 @@ def open_model(folder: Path, device: torch.device) -> TextModel:
         return _of_checkpoint(folder, device)
     if not (folder / "config.json").is_file() and not (folder / MODULES_FILE).is_file():
         files = f"{PROGRESS_FILE} (a checkpoint), {MODULES_FILE} or config.json (a model)"
-        msg = f"{folder} holds no model: it has no {files}"
+        msg = "\n".join(filter(None, (f"{folder} holds no model: it has no {files}", inside_of_run(folder))))
         raise UserError(msg)
     if (folder / RECIPE_FILE).is_file() and not _is_native(folder):
         return _of_own_layout(folder, device)

@@ -31,7 +31,7 @@ def compare_embeddings(folder: Path, encoder: Any, loss: Any, prompts: Prompts, 
     sentence-transformers where it is installed; else transformers, and pooling by what the files say. Raises
     RuntimeError above the tolerance.
     """
-    texts = _texts(context)
+    texts = _texts(encoder, context)
     names = [None, *prompts.by_name] if prompts.default is None else list(prompts.by_name)
     theirs, who = (_by_library, f"{LIBRARY} {_version()}") if _version() else (_by_files, _WITHOUT)
     found = theirs(folder, texts, names, context)
@@ -57,10 +57,10 @@ def _version() -> str | None:
         return None
 
 
-def _texts(context: BuildContext) -> list[str]:
+def _texts(encoder: Any, context: BuildContext) -> list[str]:
     """Some that the tokenizer knows the tokens of: short, of ordinary length, and longer than fits."""
     tokenizer = context.tokenizer
-    short = [tokenizer.decode(ids.tolist(), skip_special_tokens=True).strip() for ids in samples(context)]
+    short = [tokenizer.decode(ids.tolist(), skip_special_tokens=True).strip() for ids in samples(encoder, context)]
     said = [text for text in short if text] or ["a"]
     return [*said, " ".join(said * (2 + context.max_seq_length // 8))]
 

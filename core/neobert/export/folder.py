@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ from neobert.context import BuildContext
 from neobert.export.card import model_card
 from neobert.export.compare import compare_outputs, reference_encoder
 from neobert.export.compare_embeddings import compare_embeddings
+from neobert.export.native import is_native
 from neobert.export.plan import ExportPlan, plan_export
 from neobert.export.quiet import quiet_transformers
-from neobert.export.sentence_files import write_sentence_files
+from neobert.export.sentence_files import MODULES_FILE, write_sentence_files
 from neobert.files import new_directory, write_json, write_text
 from neobert.modes import evaluation_mode
 from neobert.recipe import Recipe
@@ -50,6 +52,27 @@ def export_model(
                     if plan.sentence is not None:
                         notes.append(compare_embeddings(directory, reference, loss, plan.prompts, context))
     return tuple(notes)
+
+
+def opening_command(folder: Path, sentence: str) -> str | None:
+    """A command line that tries an export out; None for a layout that no other library reads.
+
+    ``sentence`` has the tokenizer's mask token in it, for an export with a head.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not is_native(config):
+        return None
+    if any(name.endswith("ForMaskedLM") for name in config.get("architectures") or ()):
+        work = f"from transformers import pipeline; print(pipeline('fill-mask', '{folder}')('{sentence}'))"
+    elif (folder / MODULES_FILE).is_file():
+        texts = "['a text', 'another one']"
+        work = (
+            "from sentence_transformers import SentenceTransformer; "
+            f"model = SentenceTransformer('{folder}'); print(model.similarity(*2 * [model.encode({texts})]))"
+        )
+    else:
+        work = f"from transformers import AutoModel; print(AutoModel.from_pretrained('{folder}'))"
+    return f'python -c "{work}"'
 
 
 def _write(

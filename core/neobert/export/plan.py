@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from neobert.batch import SequenceLayout
 from neobert.capabilities import Capabilities
 from neobert.embedding.head import apply_head
-from neobert.export.native import body_architecture, has_head_bias, is_native, place_tensors
+from neobert.export.native import encoder_class, head_obstacle, is_native, place_tensors
 from neobert.export.prompts import Prompts, prompts_of
 from neobert.export.sentence_files import POOLINGS
 from neobert.interfaces import SentenceHead
@@ -44,8 +44,9 @@ class ExportPlan:
 def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> ExportPlan:
     """Chooses the native architecture where it computes the same, else the layout of published NeoBERT checkpoints.
 
-    A head that is not a plain linear layer is left out, with a note, and so is what makes embeddings where it is not
-    what the loss says it is; no save fails for it.
+    A head that is not a plain linear layer is left out, with a note; so is one that is the embedding, where the
+    architecture's own head is another, and what makes embeddings where it is not what the loss says it is. No save
+    fails for it.
     """
     sentence, notes = _sentence_head_of(encoder, loss, recipe.loss.name)
     head, others = _head_of(encoder, loss, recipe.loss.name)
@@ -53,39 +54,51 @@ def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> Expo
     notes += others if head is not None or not hasattr(loss, "sentence_head") else []
     if not hasattr(encoder, "export"):
         notes.append(f"model {recipe.model.name!r} maps to no other library: its own tensors are exported as they are")
-        config: dict[str, Any] = {"model_type": f"neobert-{recipe.model.name}"}
+        config = _with_token_ids({"model_type": f"neobert-{recipe.model.name}"}, tokenizer)
         tensors: dict[str, Tensor] = dict(encoder.state_dict())
     else:
-        config, tensors = encoder.export()
-    config = _with_token_ids(config, tokenizer)
-    obstacles = list(getattr(encoder, "native_obstacles", ()))
-    if head is not None and "bias" in head and is_native(config) and not has_head_bias(config):
-        if hasattr(encoder, "export_published"):
-            config, tensors = encoder.export_published()
-            config = _with_token_ids(config, tokenizer)
-            obstacles.append("a bias in the head")
-        else:
-            head = None
-            notes.append(f"no {config['model_type']} has a bias in its head: the encoder alone is exported")
-    if hasattr(encoder, "export") and not is_native(config):
-        reasons = ", ".join(obstacles) or "the model knows none"
-        notes.append(
-            f"no native architecture of transformers expresses this model ({reasons}): "
-            f"exported in the layout {config.get('model_type')!r}"
-        )
-        if sentence is not None:
-            notes.append("so neither transformers nor sentence-transformers opens it; neobert-run --evaluate does")
-    config |= _of_head(config, encoder, head)
+        config, tensors, head, said = _laid_out(encoder, head, tokenizer)
+        notes += said
+    if sentence is not None and not is_native(config):
+        notes.append("neither transformers nor sentence-transformers opens it; neobert-run --evaluate does")
+    if head is not None:
+        config = {**config, "tie_word_embeddings": _is_tied(encoder, head)}
+    elif is_native(config):
+        config = {**config, "architectures": [encoder_class(config)]}
     notes += _backend_notes(recipe)
     placed = place_tensors(config, tensors, head)
     return ExportPlan(config, placed, head is not None, tuple(notes), sentence, prompts_of(recipe))
 
 
-def _of_head(config: Mapping[str, Any], encoder: Any, head: Head | None) -> dict[str, Any]:
-    """What a configuration says of its head, or of having none."""
-    if head is not None:
-        return {"tie_word_embeddings": _is_tied(encoder, head)}
-    return {"architectures": [body_architecture(config)]} if is_native(config) else {}
+def _laid_out(
+    encoder: Any, head: Head | None, tokenizer: Any
+) -> tuple[dict[str, Any], dict[str, Tensor], Head | None, list[str]]:
+    """The layout that the encoder chooses, or another where that one has no place for the head; and what to say."""
+    notes = []
+    config, tensors = encoder.export()
+    config = _with_token_ids(config, tokenizer)
+    reasons = list(getattr(encoder, "native_obstacles", ()))
+    obstacle = head_obstacle(config, head) if head is not None and is_native(config) else None
+    if head is not None and obstacle is not None:
+        nearest = config["model_type"]
+        alone = f"no {nearest} has {obstacle}: the encoder alone is exported"
+        if "bias" not in head and _is_tied(encoder, head):
+            head = None
+            notes.append(f"{alone}; the head is its embedding")
+        elif hasattr(encoder, "export_published"):
+            config, tensors = encoder.export_published()
+            config = _with_token_ids(config, tokenizer)
+            reasons.append(f"the nearest, {nearest}, lacks {obstacle}")
+        else:
+            head = None
+            notes.append(alone)
+    if not is_native(config):
+        because = ", ".join(reasons) or "the model knows none"
+        notes.append(
+            f"no native architecture of transformers expresses this model ({because}): "
+            f"exported in the layout {config.get('model_type')!r}"
+        )
+    return config, tensors, head, notes
 
 
 def _with_token_ids(config: Mapping[str, Any], tokenizer: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
 from neobert.toml_text import toml_text
+from neobert.warmup import batch_size_warmup, length_warmup
 from neobert.wording import listed
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ _ONLY_WITH = {
     "torch_compile_backend": "torch_compile",
     "torch_compile_dynamic": "torch_compile",
     "gradient_checkpointing_every": "gradient_checkpointing",
+    "batch_size_warmup_start": "batch_size_warmup_steps",
+    "length_warmup_start": "length_warmup_steps",
     "best_is": "metric_for_best",
 }
-"""Keys of ``[trainer]`` that do nothing, unless another is true, or set."""
+"""Keys of ``[trainer]`` that do nothing, unless another is true or set."""
 _FIRST_WORD = re.compile(r"[\w.]*\w")
 
 
@@ -65,10 +68,13 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
             if getattr(dataset, key):
                 yield f"dataset.{key}", "contradicts dataset.num_workers = 0: without workers it does nothing"
     for key, needed in _ONLY_WITH.items():
-        if getattr(recipe.trainer, key) is not None and not getattr(recipe.trainer, needed):
-            unset = "unset" if getattr(recipe.trainer, needed) is None else "false"
-            yield f"trainer.{key}", f"has no effect: trainer.{needed} is {unset}; set that too, or leave this out"
+        value = getattr(recipe.trainer, needed)
+        if getattr(recipe.trainer, key) is not None and not value:
+            how = "unset" if value is None else "false"
+            yield f"trainer.{key}", f"has no effect: trainer.{needed} is {how}; set that too, or leave this out"
+    yield from _warmup_checks(recipe)
     yield from _guard_checks(recipe.trainer)
+    yield from _bucket_checks(recipe)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (
@@ -96,6 +102,35 @@ def _field_checks(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str
         "datacollator.name",
         f"loss {toml_text(loss.name)} needs {listed(needs)} in a batch, and this one gives {listed(given)}\n{named}",
     )
+
+
+def _warmup_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Warm-ups that begin where they end, or beyond."""
+    trainer = recipe.trainer
+    found = {
+        ("batch_size_warmup", "trainer.gradient_accumulation_steps"): batch_size_warmup(trainer),
+        ("length_warmup", "dataset.max_seq_length"): length_warmup(trainer, recipe.dataset.max_seq_length),
+    }
+    for (name, end), warmup in found.items():
+        if warmup is None or warmup.start < warmup.full:
+            continue
+        start = f"trainer.{name}_start"
+        said = getattr(trainer, f"{name}_start") is not None
+        begins = "" if said else f"it starts at {warmup.start} unless {start} is set; "
+        yield (
+            start if said else f"trainer.{name}_steps",
+            f"nothing grows: {begins}{end}, where it ends, is {warmup.full}; start under that, or raise it",
+        )
+
+
+def _bucket_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    longest = recipe.dataset.max_seq_length
+    for edge in recipe.trainer.eval_position_buckets:
+        if edge > longest:
+            yield (
+                "trainer.eval_position_buckets",
+                f"{edge} is over dataset.max_seq_length = {longest}: no token stands there",
+            )
 
 
 def _guard_checks(trainer: TrainerOptions) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from rich.table import Table
 
@@ -26,12 +25,3 @@ def figures_table(evaluations: Mapping[str, Mapping[str, float]]) -> Table | Non
         values = [evaluations[name].get(figure) for name in columns]
         table.add_row(figure, *("-" if value is None else f"{value:.4f}" for value in values))
     return table
-
-
-def ways_to_try(export: Path, directory: Path) -> tuple[str, ...]:
-    """Commands that show what such a run has learned."""
-    return (
-        f"neobert-run --evaluate {directory} --tasks retrieval=PAIRS.jsonl",
-        'python -c "from sentence_transformers import SentenceTransformer as S; '
-        f"print(S('{export}').similarity(*2 * [S('{export}').encode(['a text', 'another'])]))\"",
-    )

@@ -22,6 +22,7 @@ from neobert.training.display import Display
 from neobert.training.guard import GuardState
 from neobert.training.loop import Position
 from neobert.training.meter import Meter
+from neobert.training.positions import PositionLosses
 from neobert.training.resume import Resumption, check_same_data, compare_schedules
 from neobert.training.state import UPDATES_KEY, fill_template
 
@@ -75,6 +76,7 @@ def position_at(progress: Progress, cursor: Cursor, device: torch.device) -> Pos
         best=Best.from_json(progress.best),
         source_tokens=Counter(progress.source_tokens),
         left_out=Counter(progress.left_out),
+        position_losses={when: PositionLosses.from_json(said) for when, said in progress.position_losses.items()},
     )
 
 

@@ -12,9 +12,11 @@ from attrs import evolve, frozen
 from neobert.errors import UserError
 from neobert.files import faults
 from neobert.recipe import Recipe, compare, load_recipe
+from neobert.run_folder import CHECKPOINTS
 from neobert.training.checkpoints import RECIPE_FILE, Progress, newest_intact, read_progress, step_directories
 from neobert.training.command import RESUME_KEY, command
-from neobert.training.run_directory import CHECKPOINTS, holds_run
+from neobert.training.past_warmups import changed_warmups
+from neobert.training.run_directory import holds_run
 
 PAST = ("model", "tokenizer", "dataset", "datacollator", "loss", "optimizer", "scheduler")
 """Tables whose values the weights, the order of the data or the optimizer's state came from."""
@@ -89,12 +91,14 @@ def prepare_resumption(checkpoint: Path, recipe: Recipe) -> Resumption:
     progress = read_progress(checkpoint)
     before = load_recipe(checkpoint / RECIPE_FILE)
     changes = [change for change in compare(before, recipe) if change.key != RESUME_KEY]
-    refused = [c for c in changes if changes_past(c.key) and not _allowed(c.key, recipe)]
+    past = {change.key: str(change) for change in changes if changes_past(change.key)}
+    past |= changed_warmups(changes, before, recipe, progress.step)
+    refused = {key: line for key, line in past.items() if not _allowed(key, recipe)}
     if refused:
-        diff = "\n".join(f"  {change}" for change in refused)
+        diff = "\n".join(f"  {line}" for line in refused.values())
         msg = (
             f"{checkpoint} was made with another recipe, and these differences would change the past:\n{diff}\n"
-            f"take them back, or say that they are meant: {_allowing((c.key for c in refused), recipe)}"
+            f"take them back, or say that they are meant: {_allowing(refused, recipe)}"
         )
         raise UserError(msg)
     _refuse_another_optimizer(checkpoint, before, recipe)

@@ -8,9 +8,10 @@ import attrs
 from attrs import define, frozen
 
 from neobert.data import StepBatches
-from neobert.files import faults
+from neobert.files import faults, has_manifest
 from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
+from neobert.run_folder import CHECKPOINTS
 from neobert.training.assemble import Parts, build_trackers, close_trackers
 from neobert.training.best import settle_best
 from neobert.training.checkpoints import read_progress, step_directories
@@ -18,8 +19,7 @@ from neobert.training.data_end import will_end_early
 from neobert.training.display import Display
 from neobert.training.loop import Position
 from neobert.training.restore import load_state, position_at
-from neobert.training.resume import Resumption
-from neobert.training.run_directory import CHECKPOINTS, STEP_FOLDERS, supersede
+from neobert.training.run_directory import STEP_FOLDERS, supersede
 from neobert.wording import counted
 
 
@@ -46,13 +46,12 @@ class Rollback:
     """
 
     recipe: Recipe
+    """As it is recorded: ``trainer.resume_from_checkpoint`` is where the run began, if in another folder's run."""
     parts: Parts
     directory: Path
     display: Display
     trackers: list[Tracker]
     """Closed and opened again, as a resumed run's are."""
-    resumption: Resumption | None
-    """Where the run began, if in another folder: its own has no checkpoint at first."""
 
     def target(self, step: int) -> Target | None:
         """The newest intact checkpoint of ``trainer.save_steps`` up to ``step``; damaged ones are named."""
@@ -79,7 +78,7 @@ class Rollback:
         for attribute in attrs.fields(Position):
             setattr(position, attribute.name, getattr(back, attribute.name))
         self.display.note(
-            f"step {at}  {reason}: going back to step {target.step}, then on with the data after step {at}: that of "
+            f"step {at}  {reason}: going back to step {target.step}, and on with the data after this; that of "
             f"{counted(skipped, 'step')} is skipped"
         )
         self._begin_again(position)
@@ -100,10 +99,11 @@ class Rollback:
             self.display.note(line)
 
     def _checkpoints(self) -> dict[int, Path]:
-        """Step -> folder: this run's own, and the earlier ones of the run that it goes on with."""
+        """Step -> folder: this run's own, and those up to where it began, which lie in another's folder."""
         own = step_directories(self.directory / CHECKPOINTS)
-        if self.resumption is None:
+        began = self.recipe.trainer.resume_from_checkpoint
+        if began is None or not has_manifest(origin := Path(str(began))):
             return own
-        origin, began = self.resumption.checkpoint, self.resumption.progress.step
-        before = {step: path for step, path in step_directories(origin.parent).items() if step < began}
-        return {**before, **({began: origin} if origin.is_dir() else {}), **own}
+        step = read_progress(origin).step
+        before = {number: path for number, path in step_directories(origin.parent).items() if number < step}
+        return {**before, step: origin, **own}

@@ -14,8 +14,9 @@ from neobert.context import BuildContext
 from neobert.errors import UserError
 from neobert.files import faults
 from neobert.recipe import Recipe, load_recipe
+from neobert.run_folder import TOKENIZER_DIRECTORY
 from neobert.training.assemble import build_objective
-from neobert.training.checkpoints import RECIPE_FILE, TOKENIZER_DIRECTORY, Progress, read_progress
+from neobert.training.checkpoints import RECIPE_FILE, Progress, read_progress
 from neobert.training.data_parts import first_context, padded_vocab_size, vocabulary_length
 from neobert.training.devices import Placement
 from neobert.training.objective import Objective

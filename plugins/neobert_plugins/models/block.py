@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 class Block(nn.Module):
     """A pre-norm block. Names of modules and rows of matrices are those of the published weights."""
 
-    def __init__(self, options: NeoBERT, attend: AttentionBackend) -> None:
+    def __init__(self, options: NeoBERT, attend: AttentionBackend, index: int) -> None:
         super().__init__()
         self.num_heads = options.num_attention_heads
         self.scale = options.head_dim**-0.5
         self.dropout_prob = options.dropout_prob
         self.attend = attend
+        self.reach = reach_of(options.positions.window_of(index))
         self.attention_norm = make_norm(options)
         self.qkv = nn.Linear(options.hidden_size, 3 * options.hidden_size, bias=False)
         self.wo = nn.Linear(options.hidden_size, options.hidden_size, bias=False)
@@ -42,7 +43,7 @@ class Block(nn.Module):
         dropout_p = self.dropout_prob if self.training else 0.0
         qkv = project_normed(self.attention_norm, self.qkv, hidden)
         q, k, v = split_heads(qkv, self.num_heads, rotary)
-        seen_TC = self.attend(q, k, v, layout, scale=self.scale, dropout_p=dropout_p).flatten(1)
+        seen_TC = self.attend(q, k, v, layout, scale=self.scale, dropout_p=dropout_p, **self.reach).flatten(1)
         seen_TC, hidden = select(keep, seen_TC, hidden)
         hidden = hidden + F.dropout(self.wo(seen_TC), dropout_p)
         return hidden + F.dropout(self.ffn(hidden, self.ffn_norm), dropout_p)
@@ -81,6 +82,11 @@ def split_heads(qkv: Tensor, num_heads: int, rotary: Tensor | None) -> tuple[Ten
         q, k, v = qkv_TH3D.unbind(2)
         return q, k, v
     return split_rotated(qkv_TH3D, rotary)
+
+
+def reach_of(window: int | None) -> dict[str, int]:
+    """What to ask of a backend: nothing at all without a window, for one that has none need not know the word."""
+    return {} if window is None else {"window": window}
 
 
 def select(keep: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:

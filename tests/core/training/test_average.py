@@ -264,3 +264,4 @@ def test_it_may_begin_and_end_on_resuming(go: Run) -> None:
     assert status == 0
     assert "trainer.ema is unset: the checkpoint's average of the weights is left behind" in said
     assert not any(name.startswith("ema.") for name in state_of("run", 4))
+    assert "averaged" not in json.loads(Path("run/summary.json").read_text())["evaluations"]

@@ -154,7 +154,7 @@ def test_a_rollback_goes_on_from_the_checkpoint_with_the_data_after(go: Run, poi
     status, printed = go(folder("run"), *ROLLBACK)
     assert status == 0
     assert "step 15  the loss spikes: " in printed
-    assert "going back to step 12, then on with the data after step 15: that of 3 steps is skipped" in printed
+    assert "going back to step 12, and on with the data after this; that of 3 steps is skipped" in printed
     assert "went back from step 15 to 12: the loss spikes" in printed
     (record,) = progress_of("run")["guard"]["rollbacks"]
     assert (record["step"], record["to"]) == (15, 12)
@@ -265,17 +265,31 @@ def test_a_run_that_began_elsewhere_goes_back_there(go: Run, poison: Poison) -> 
     for name, step in (("second", 14), ("third", 12)):
         begin = f"--trainer.resume_from_checkpoint=first/checkpoints/{step}"
         assert go(folder(name), *ROLLBACK, begin)[0] == 0
+    # Stopped again before it has a checkpoint of its own to go back to.
+    spoil(poison, 16)
+    poison.reset(signal_at=1)
+    begin = "--trainer.resume_from_checkpoint=first/checkpoints/14"
+    assert go(folder("fourth"), *ROLLBACK, begin)[0] == 143
+    poison.reset()
+    assert go(folder("fourth"), *ROLLBACK, LATEST)[0] == 0
+    assert go(folder("later"), *ROLLBACK)[0] == 0
+    assert_same("fourth", "later", after=12)
+    spoil(poison, 15)
     assert go(folder("whole"), *ROLLBACK)[0] == 0
     assert_same("second", "whole", after=12)
     assert_same("third", "whole", after=12)
 
 
-def test_going_back_ends_where_one_checkpoint_does_not_help(go: Run, poison: Poison) -> None:
+@pytest.mark.parametrize(("bad", "stopped_at"), [((15, 17, 19), 14), ((13, 14, 15), 13)])
+def test_going_back_ends_where_one_checkpoint_does_not_help(
+    go: Run, poison: Poison, bad: tuple[int, ...], stopped_at: int
+) -> None:
+    """Where the very first step after it is bad again, what is saved takes the checkpoint's own place."""
     learn_places(go, poison)
-    spoil(poison, 15, 17, 19)
+    spoil(poison, *bad)
     with pytest.raises(UserError) as said:
         go(folder("run"), *ROLLBACK, "--trainer.guard.limit=2")
-    assert str(said.value).startswith("step 14: the loss spikes")
+    assert str(said.value).startswith(f"step {stopped_at}: the loss spikes")
     assert "the run has gone back to step 12 2 times already (trainer.guard.limit)" in str(said.value)
     assert "--trainer.guard.limit 4" in str(said.value)
     assert go(folder("run"), *ROLLBACK, LATEST, "--trainer.guard.limit=3")[0] == 0

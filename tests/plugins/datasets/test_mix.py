@@ -66,6 +66,21 @@ def test_each_source_has_its_own_splits():
     assert listed(built["eval"]) == [("a", 0), ("d", 1)]
 
 
+def test_rows_held_out_may_be_evaluated_on_once_though_two_sources_have_them():
+    splits = {"train": rows("a", "b", "c"), "eval": rows("d", "e")}
+    select = {"long": Selection(), "short": Selection(evaluate=False)}
+    built = build(sources={"long": source(**splits), "short": source(**splits)}, select=select)
+    assert listed(built["train"]) == [(text, number) for number in (0, 1) for text in "abc"]
+    assert listed(built["eval"]) == [("d", 0), ("e", 0)]
+    reserved = {"long": Selection(eval_samples=1), "short": Selection(eval_samples=1, evaluate=False)}
+    train = {"train": rows("a", "b", "c")}
+    built = build(sources={"long": source(**train), "short": source(**train)}, select=reserved)
+    assert listed(built["train"]) == [("b", 0), ("c", 0), ("b", 1), ("c", 1)]
+    assert listed(built["eval"]) == [("a", 0)]
+    none = build(sources={"long": source(**splits)}, select={"long": Selection(evaluate=False)})
+    assert none.keys() == {"train"}
+
+
 def test_no_evaluation_without_asking():
     assert build(sources={"web": source(train=rows("a"))}).keys() == {"train"}
 
