@@ -43,6 +43,9 @@ def check_datacollator(options: Any, *, examples: Examples | None = None) -> Non
         batches = [_collate_purely(collate, chosen, seed) for seed in _SEEDS]
         for batch in batches:
             _check_batch(batch, len(tokenizer))
+            stated = getattr(options, "batch_fields", None)
+            promise = "a batch has no field that batch_fields leaves out"
+            require(stated is None or set(batch.fields) <= set(stated), promise, given=stated, found=[*batch.fields])
             if examples is None:
                 _check_sequences(batch, chosen)
             if "masked_positions" in batch.fields:

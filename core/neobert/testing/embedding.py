@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from neobert.batch import Batch, SequenceLayout
 from neobert.interfaces import SentenceHead
 from neobert.seeding import derive_seed
-from neobert.testing.context import LENGTHS, make_sequences
+from neobert.testing.context import LENGTHS, make_sequences, per_sequence
 from neobert.testing.promises import require, require_all_close, require_close
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def embedding_batch(examples: Sequence[Example]) -> Batch:
     count = len(examples)
     sequences = [sequence for texts in zip(*(example.texts for example in examples), strict=True) for sequence in texts]
     keys = [derive_seed("text", *sequence.tolist()) for sequence in sequences]
-    query, positive, negative = torch.arange(3 * count).split(count)
+    query, positive, negative = torch.split(torch.arange(3 * count), count)
     drawn = torch.stack([example.draw(TEACHER_SIZE + 3) for example in examples])
     fields = {
         "query": query,
@@ -80,20 +80,19 @@ def embedding_batch(examples: Sequence[Example]) -> Batch:
 def check_embedding(loss: Any, encoder: TinyEncoder, batch: Batch) -> None:
     """``embed`` and ``sentence_head`` are there, say the same, and each sequence's embedding is its own."""
     for method in ("embed", "sentence_head"):
-        require(
-            hasattr(loss, method), "a loss that makes embeddings has both `embed` and `sentence_head`", found=method
-        )
+        promise = "a loss that makes embeddings has both `embed` and `sentence_head`"
+        require(hasattr(loss, method), promise, found=f"no {method}")
     head = loss.sentence_head()
     require(isinstance(head, SentenceHead), "sentence_head is a neobert.SentenceHead", found=type(head))
-    require(
-        head.pooling in _POOLED, "sentence_head's pooling is one that exports know", given=sorted(_POOLED), found=head
-    )
+    promise = "sentence_head's pooling is one that exports know"
+    require(head.pooling in _POOLED, promise, given=sorted(_POOLED), found=head)
     size = _embedding_size(head, encoder.hidden_size)
     found = loss.embed(encoder, batch.input_ids, batch.layout)
     expected = (batch.layout.num_sequences, size)
     require(tuple(found.shape) == expected, "embeddings are (N, E)", given=expected, found=tuple(found.shape))
     require(found.requires_grad, "embeddings have a gradient")
-    alone = torch.stack([_embedding(encoder, head, ids) for ids in batch.input_ids.split(list(batch.layout.lengths))])
+    sequences = per_sequence(batch.input_ids, batch.layout.lengths)
+    alone = torch.stack([_embedding(encoder, head, ids) for ids in sequences])
     promise = "embed does what sentence_head says, and a sequence's embedding is the same alone as in a batch"
     require_close(found, alone, promise, given=head, tolerance=_TOLERANCE)
 

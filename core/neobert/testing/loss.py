@@ -46,16 +46,15 @@ def check_loss(
         additive = getattr(options, "divisible", True)
     embeds = hasattr(setting.loss, "embed") or hasattr(setting.loss, "sentence_head")
     of_masks, of_examples = make_batch is None and not embeds, make_batch is None and embeds
-    units: Sequence[Any] = make_sequences(LENGTHS)
-    if of_examples:
-        units, make_batch = make_examples(), embedding_batch
-    make_batch = make_batch or masked_batch
-    batch = make_batch(units)
+    units: Sequence[Any] = make_examples() if of_examples else make_sequences(LENGTHS)
+    make: Callable[[Any], Batch] = make_batch or (embedding_batch if of_examples else masked_batch)
+    batch = make(units)
     _check_output(setting, batch)
+    _check_needs(options, setting, batch)
     _check_registration(setting, batch)
     _check_padding(setting, batch)
     if additive:
-        _check_splits(setting, make_batch, units)
+        _check_splits(setting, make, units)
     if of_masks:
         empty_batch = _nothing_to_learn_from(setting)
     if of_examples:
@@ -141,6 +140,16 @@ def _check_output(setting: _Setting, batch: Batch) -> None:
     again, same = setting.run_with_gradient(batch)
     require_equal(again.total.detach(), output.total.detach(), "the same batch gives the same total")
     require_all_close(same, gradients, "the same batch gives the same gradient", tolerance=_TOLERANCE)
+
+
+def _check_needs(options: Any, setting: _Setting, batch: Batch) -> None:
+    """A recipe is checked by what a loss states, so it is all that it cannot do without."""
+    needs = getattr(options, "needs_fields", batch.fields.keys())
+    fields = {name: value for name, value in batch.fields.items() if name in needs}
+    try:
+        setting.run(evolve(batch, fields=fields))
+    except Exception as error:
+        require(False, "a loss needs no field that needs_fields leaves out", given=needs, found=repr(error))
 
 
 def _check_training(setting: _Setting, batch: Batch) -> None:

@@ -129,7 +129,7 @@ class SupCon(Comparing):
 
 
 ALONE = (
-    "trainer.per_device_train_batch_size: {}, and nothing else is in a micro-batch of one example: raise it to 2 or more "
+    "trainer.per_device_train_batch_size: {}, and a micro-batch of one example has nothing else: raise it to 2 or more "
     "(gradient_accumulation_steps adds none)"
 )
 
@@ -142,10 +142,9 @@ def is_alone(recipe: Any) -> bool:
 def may_have_hard_negatives(recipe: Any) -> bool:
     """As far as the recipe tells."""
     given = getattr(recipe.datacollator.options, "batch_fields", None)
-    columns = getattr(recipe.dataset, "columns", None)
-    return (given is None or "negative" in given) and (
-        not columns or any(role.startswith("negative") for role in columns)
-    )
+    columns = getattr(recipe.dataset.served, "columns", None)
+    mapped = not columns or any(role.startswith("negative") for role in columns)
+    return mapped and (given is None or "negative" in given)
 
 
 def _dropout_problems(model: Any) -> list[str]:

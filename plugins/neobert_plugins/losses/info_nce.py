@@ -116,6 +116,6 @@ class InfoNCELoss(EmbeddingLoss):
         logit = (near - self._margin) * scale
         logits = (scores * scale).masked_fill(skipped, -math.inf)
         if self._log_weight:
-            logits = logits + self._log_weight * (others.owner == number.unsqueeze(1))
+            logits = logits + self._log_weight * (others.owner == number.unsqueeze(1)).to(logits.dtype)
         losses = torch.cat((logit.unsqueeze(1), logits), 1).logsumexp(1) - logit
         return losses, (~skipped).sum(1), right

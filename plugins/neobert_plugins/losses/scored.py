@@ -51,8 +51,8 @@ class CosineMSELoss(EmbeddingLoss):
 
     def compare(self, embeddings: Tensor, fields: Mapping[str, Tensor]) -> LossOutput:
         """The squares summed, and their number."""
-        score = fields["score"]
-        missed = _cosines(embeddings, fields) - score / self._max_score
+        cosines, score = _cosines(embeddings, fields), fields["score"]
+        missed = cosines - score.to(cosines.dtype) / self._max_score
         return LossOutput(missed.square().sum(), score.new_full((), len(score), dtype=torch.int64))
 
 
