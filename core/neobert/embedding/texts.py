@@ -27,7 +27,7 @@ def token_ids(tokenizer: Any, texts: Sequence[str], max_seq_length: int, prompt:
     body = body_length(max_seq_length, special)
     if not texts:
         return []
-    encoded = tokenizer([prompt + text for text in texts], add_special_tokens=False)["input_ids"]
+    encoded = tokenizer([prompt + text for text in texts], add_special_tokens=False, verbose=False)["input_ids"]
     return [special.around(np.asarray(ids[:body], dtype=np.int64)) for ids in encoded]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.table import Table
 
@@ -25,3 +26,11 @@ def figures_table(evaluations: Mapping[str, Mapping[str, float]]) -> Table | Non
         values = [evaluations[name].get(figure) for name in columns]
         table.add_row(figure, *("-" if value is None else f"{value:.4f}" for value in values))
     return table
+
+
+def evaluation_command(directory: Path, evaluations: Mapping[str, Mapping[str, float]]) -> str:
+    """How to measure the run on data of one's own, of the kind that it was trained on."""
+    figures = evaluations.get("after", {})
+    kinds = {"spearman": "similarity=SCORED", "neighbour_accuracy": "classification=LABELLED"}
+    kind = next((task for figure, task in kinds.items() if figure in figures), "retrieval=PAIRS")
+    return f"neobert-run --evaluate {directory} --tasks {kind}.jsonl"

@@ -16,6 +16,7 @@ from neobert.training.assemble import Parts
 from neobert.training.best import best_lines
 from neobert.training.command import RESUME_KEY, command
 from neobert.training.embedding_meter import makes_embeddings
+from neobert.training.figures import evaluation_command
 from neobert.training.loop import Position
 from neobert.training.phrases import masked_phrases
 from neobert.training.positions import PositionRow
@@ -61,7 +62,7 @@ def finish(
             "recipe": directory / "recipe.toml",
         },
         next_commands=(
-            *((f"neobert-run --evaluate {directory} --tasks retrieval=PAIRS.jsonl",) if embeds else ()),
+            *((evaluation_command(directory, position.evaluations),) if embeds else ()),
             *(() if opening is None else (opening,)),
             *(() if position.ended else (command(recipe, longer),)),
         ),
