@@ -81,7 +81,8 @@ def ranking_metrics(found: NDArray[np.int64], relevance: Relevance) -> dict[str,
 def _reciprocal_ranks(hits: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(Q, k) -> (Q,): one over the rank of the first hit, 0 without any."""
     ranks = np.arange(1, hits.shape[1] + 1)
-    return np.where(hits, 1.0 / ranks, 0.0).max(1, initial=0.0)
+    best: NDArray[np.float64] = np.where(hits, 1.0 / ranks, 0.0).max(1, initial=0.0)
+    return best
 
 
 def _gain(grades: NDArray[np.float64]) -> NDArray[np.float64]:
