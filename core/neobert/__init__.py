@@ -16,6 +16,7 @@ from neobert.hookspecs import hookimpl
 from neobert.interfaces import LossOutput
 from neobert.mixture import Mixture, MixtureSource
 from neobert.parts import Part, part
+from neobert.roles import Roles
 
 if TYPE_CHECKING:
     from neobert.batch import Batch, SequenceLayout
@@ -32,6 +33,7 @@ __all__ = [
     "ParameterGroup",
     "Part",
     "RecipeError",
+    "Roles",
     "SequenceLayout",
     "UserError",
     "hookimpl",

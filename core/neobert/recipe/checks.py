@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
+from neobert.roles import roles_of, selection_faults
 from neobert.toml_text import toml_text
 
 if TYPE_CHECKING:
@@ -62,12 +63,22 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for key, needed in _ONLY_WITH.items():
         if getattr(recipe.trainer, key) is not None and not getattr(recipe.trainer, needed):
             yield f"trainer.{key}", f"has no effect: trainer.{needed} is false; set that too, or leave this out"
+    yield from _role_checks(recipe)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (
                 "trainer.allow_changes",
                 f"{toml_text(name)} is no key; expected these tables or keys in them: {', '.join(TABLES)}",
             )
+
+
+def _role_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Columns, prefixes and other keys that do not go with the datacollator's roles, or with its having none."""
+    dataset, roles = recipe.dataset, roles_of(recipe.datacollator.options)
+    if callable(getattr(dataset.options, "mixture", None)):
+        return  # each source has its own
+    for key, why in selection_faults(dataset.columns, dataset.prefixes, dataset.text_column, roles):
+        yield f"dataset.{key}", why
 
 
 def _objections(part: Part, recipe: Recipe) -> list[str]:
