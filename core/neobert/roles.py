@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal
 
@@ -100,7 +100,8 @@ class Roles:
         return plural if plural in self.lists else None
 
     def __str__(self) -> str:
-        return ", ".join((*self.required, *(f"{name} (may be left out)" for name in self.optional)))
+        optional = f"; optional: {', '.join(self.optional)}" if self.optional else ""
+        return ", ".join(self.required) + optional
 
     def _faults(self) -> Iterator[str]:
         names = self.names
@@ -155,17 +156,24 @@ def mapping_faults(columns: Mapping[str, str], prefixes: Mapping[str, str], role
 
 
 def selection_faults(
-    columns: Mapping[str, str], prefixes: Mapping[str, str], text_column: str | None, roles: Roles | None
+    columns: Mapping[str, str],
+    prefixes: Mapping[str, str],
+    text_column: str | None,
+    roles: Roles | None,
+    others: Sequence[str] = (),
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with these keys of a table for a datacollator with these roles, or without any: (key, why)."""
+    """What is wrong with these keys of a table for a datacollator with these roles, or without any: (key, why).
+
+    ``others``: names of datacollators that have roles.
+    """
     if roles is None:
+        names = f": {', '.join(others)}" if others else ""
+        why = (
+            "the datacollator takes whole documents and no columns by role: leave it out, or name a datacollator that "
+            f"has roles{names}"
+        )
         for table, keys in (("columns", columns), ("prefixes", prefixes)):
-            for key in list(keys)[:1]:
-                yield (
-                    f"{table}.{key}",
-                    "the datacollator takes whole documents and no columns by role: leave it out, or name a "
-                    "datacollator that has roles",
-                )
+            yield from ((f"{table}.{key}", why) for key in list(keys)[:1])
         return
     yield from mapping_faults(columns, prefixes, roles)
     for role in missing_roles(columns, roles):

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from neobert.context import BuildContext
     from neobert.data.corpus import Corpus
     from neobert.data.documents import Documents
+    from neobert.data.example_report import ExampleCounts
     from neobert.mixture import Mixture
     from neobert.parts import Part
     from neobert.served import CollatorKeys, DatasetKeys
@@ -58,9 +59,7 @@ def build_data(
     recipe: Any, splits: Mapping[str, Any], tokenizer: Any, collator: Part, context: BuildContext
 ) -> tuple[TrainingData, EvaluationData | None]:
     """The run's data, from `Splits.as_mapping` and a ``context`` that knows the tokenizer."""
-    keys, notes = settle_loading(recipe.dataset.served, context.device.type, available_cores())
-    for note in notes:
-        logger.info(note)
+    keys = _settled(recipe, context)
     mixture, form = mixture_of(recipe.dataset), form_of(recipe, splits, tokenizer, collator)
     trainer, collating = recipe.trainer, CollatorRecipe(collator, context)
     shared: dict[str, Any] = {
@@ -71,13 +70,10 @@ def build_data(
     }
     train, share = share_out(splits["train"], keys, context.rank, context.world_size)
     corpus = corpus_of(train, tokenizer, keys, recipe.datacollator.served, mixture, form)
-    if form is not None:
-        packed = recipe.datacollator.served.pack_sequences
-        refuse_misfits(corpus, trainer.per_device_train_batch_size, keys.max_seq_length, packed=packed)
     training = TrainingData(
         share=share,
         corpus=corpus,
-        counts=None if form is None else count_examples(known_examples(corpus)),
+        counts=None if form is None else _counted(corpus, recipe),
         options=_step_options(trainer, keys, context),
         pad_token_id=tokenizer.pad_token_id,
         **shared,
@@ -96,6 +92,20 @@ def build_data(
     if form is not None:
         shared |= {"counts": count_examples(examples_in(documents)), "table": table_of(documents, form)}
     return training, _evaluation_data(documents, trainer, context, shared)
+
+
+def _settled(recipe: Any, context: BuildContext) -> DatasetKeys:
+    keys, notes = settle_loading(recipe.dataset.served, context.device.type, available_cores())
+    for note in notes:
+        logger.info(note)
+    return keys
+
+
+def _counted(corpus: Corpus, recipe: Any) -> ExampleCounts:
+    """What there is of examples, once it is known that micro-batches can be made of them."""
+    batch_size, packed = recipe.trainer.per_device_train_batch_size, recipe.datacollator.pack_sequences
+    refuse_misfits(corpus, batch_size, recipe.dataset.max_seq_length, packed=packed)
+    return count_examples(known_examples(corpus))
 
 
 def form_of(recipe: Any, splits: Mapping[str, Any], tokenizer: Any, collator: Part) -> ExampleForm | None:

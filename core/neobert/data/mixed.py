@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -33,14 +34,9 @@ class JoinedDocuments:
     """The documents of several sources, one after another."""
 
     parts: Mapping[str, Documents]
-    lengths: NDArray[np.int32] = field(init=False, repr=False)
     bounds: NDArray[np.int64] = field(init=False, repr=False)
     """(sources + 1,) the number of each source's first document."""
     _stores: tuple[Documents, ...] = field(init=False, repr=False)
-
-    @lengths.default
-    def _lengths(self) -> NDArray[np.int32]:
-        return np.concatenate([part.lengths for part in self.parts.values()])
 
     @bounds.default
     def _bounds(self) -> NDArray[np.int64]:
@@ -49,6 +45,11 @@ class JoinedDocuments:
     @_stores.default
     def _in_order(self) -> tuple[Documents, ...]:
         return tuple(self.parts.values())
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """See `Documents`. Made when it is asked for: workers do without."""
+        return np.concatenate([part.lengths for part in self.parts.values()])
 
     @property
     def sizes(self) -> dict[str, int]:

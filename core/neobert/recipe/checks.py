@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
+from neobert.registry import default_registry
 from neobert.roles import roles_of, selection_faults
 from neobert.toml_text import toml_text
 
@@ -77,7 +78,12 @@ def _role_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
     dataset, roles = recipe.dataset, roles_of(recipe.datacollator.options)
     if callable(getattr(dataset.options, "mixture", None)):
         return  # each source has its own
-    for key, why in selection_faults(dataset.columns, dataset.prefixes, dataset.text_column, roles):
+    with_roles = [
+        plugin.name
+        for plugin in default_registry().plugins
+        if plugin.kind == "datacollator" and roles_of(plugin.options_class) is not None and plugin.problem() is None
+    ]
+    for key, why in selection_faults(dataset.columns, dataset.prefixes, dataset.text_column, roles, with_roles):
         yield f"dataset.{key}", why
 
 

@@ -360,3 +360,16 @@ def test_pairs_are_collated_without_drawing(make_examples, make_pairs):
     examples = [{"query": np.array([2, 5, 3]), "positive": np.array([2, 6, 3])}]
     batch = collate(examples, None)
     assert batch.fields.keys() == {"query", "positive", "text_key"}
+
+
+def test_a_stream_shared_out_by_file(make_examples, make_pairs):
+    """Each rank reads its own files, arranges them alone, and has every row once an epoch."""
+    rows = make_pairs(90).to_iterable_dataset(num_shards=4)
+    seen = Counter()
+    for rank in (0, 1):
+        data, _ = make_examples(rows, shard_streams_by="file", rank=rank, world_size=2, per_device_train_batch_size=3)
+        found = first_steps(data, 12)
+        assert found[0].cursor.share == (rank, 2, 4)
+        seen.update(text for step in found for text in texts_of(step.micro_batches[0].batch)[:3])
+    assert max(seen.values()) == 1
+    assert len(seen) == 72
