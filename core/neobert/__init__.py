@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from neobert.capabilities import AttentionNeeds, Capabilities
-from neobert.context import BuildContext, ParameterGroup
+from neobert.context import BuildContext, FusedMatrix, ParameterGroup
 from neobert.errors import NotBuiltError, RecipeError, UserError
 from neobert.hookspecs import hookimpl
-from neobert.interfaces import LossOutput
+from neobert.interfaces import LossOutput, SentenceHead
 from neobert.mixture import Mixture, MixtureSource
 from neobert.parts import Part, part
 from neobert.roles import Roles
@@ -26,6 +26,7 @@ __all__ = [
     "Batch",
     "BuildContext",
     "Capabilities",
+    "FusedMatrix",
     "LossOutput",
     "Mixture",
     "MixtureSource",
@@ -34,6 +35,7 @@ __all__ = [
     "Part",
     "RecipeError",
     "Roles",
+    "SentenceHead",
     "SequenceLayout",
     "UserError",
     "hookimpl",

@@ -94,10 +94,17 @@ FLAGS = (
         "write a checkpoint as a folder that other libraries load",
         "export",
     ),
+    Flag("--ema", (), "with --export: the moving average of the weights (trainer.ema) instead of the weights"),
     Flag("--version", (), "print the version", "version"),
     Flag("--help", (), "print this", "help"),
 )
 _BY_NAME = {flag.name: flag for flag in FLAGS}
+_GOES_WITH = {
+    "--kind": "--list-plugins",
+    "--json": "--list-plugins",
+    "--output": "--preprocess",
+    "--ema": "--export",
+}
 
 
 @frozen
@@ -207,7 +214,7 @@ def _consistent(arguments: Arguments) -> Arguments:
     if len(commands) > 1:
         msg = f"{' and '.join(commands)} exclude each other"
         raise UsageError(msg)
-    for name, command in (("--kind", "--list-plugins"), ("--json", "--list-plugins"), ("--output", "--preprocess")):
+    for name, command in _GOES_WITH.items():
         if name in arguments.given and commands != [command]:
             msg = f"{name} goes with {command}"
             raise UsageError(msg)

@@ -13,7 +13,7 @@ usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run RECIPE --preprocess [--output FOLDER]
        neobert-run --list-plugins [--kind KIND] [--json]
        neobert-run --explain KIND.NAME
-       neobert-run --export CHECKPOINT FOLDER
+       neobert-run --export CHECKPOINT FOLDER [--ema]
 
 Trains a text encoder as a recipe (a TOML file) says.
 """

@@ -10,6 +10,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from neobert.batch import Batch, pad_batch
+from neobert.data.shortening import shorten
 
 if TYPE_CHECKING:
     from neobert.context import BuildContext
@@ -28,6 +29,8 @@ class Request:
     ids: tuple[Any, ...] | None = None
     """Each piece's tokens, or what it is as an example, where they come with the request (a stream); None where the
     documents hold them."""
+    limit: int | None = None
+    """Tokens of an example, at most: longer sequences are cut into several. None cuts none."""
 
 
 class _Rows(Mapping[str, Any]):
@@ -103,7 +106,10 @@ class BatchMaker:
 
     def _examples(self, request: Request) -> list[Mapping[str, Any]]:
         """What the collator gets."""
-        return [{"input_ids": self._special.around(ids)} for ids in self.ids(request)]
+        sequences = [self._special.around(ids) for ids in self.ids(request)]
+        if request.limit is not None:
+            sequences = shorten(sequences, request.limit)
+        return [{"input_ids": sequence} for sequence in sequences]
 
     def without_documents(self) -> BatchMaker:
         """The same, for requests that bring their tokens."""

@@ -76,6 +76,7 @@ def by_source(rows: Any, mixture: Mixture) -> dict[str, Any]:
     bounds = np.searchsorted(numbers, np.arange(len(mixture.sources) + 1)).tolist()
     content = rows.remove_columns([SOURCE_COLUMN])
     return {
-        name: content.select(range(start, stop))
+        # Of no rows at the end: the library takes no empty range that begins there.
+        name: content.select(range(start, stop) if start < stop else [])
         for name, (start, stop) in zip(mixture.names, pairwise(bounds), strict=True)
     }

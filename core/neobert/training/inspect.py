@@ -15,9 +15,8 @@ from neobert.training.data_parts import first_context, padded_vocab_size
 from neobert.training.devices import Placement, attention_target, choose_device, refuse_unfit_device
 from neobert.training.groups import group_parameters
 from neobert.training.precision import products_row, tf32_row
-
-STAND_IN_VOCABULARY = 8191
-"""A prime, so that no other table has as many rows. It costs nothing on the meta device."""
+from neobert.training.starting_weights import STAND_IN_VOCABULARY, refuse_unfit_weights
+from neobert.warmup import describe_warmups
 
 
 @frozen
@@ -32,12 +31,14 @@ class Sizes:
 def describe(recipe: Recipe) -> list[tuple[str, str]]:
     """Rows of (what, how much): parameters, tokens a step, estimated memory.
 
-    Raises RecipeError where a part cannot run on this machine's device, UserError where weights are not there.
+    Raises RecipeError where a part cannot run on this machine's device, UserError where weights are not there or do
+    not fit.
     """
     refuse_unfit_device(recipe)
-    refuse_missing_weights(recipe)
-    trainer = recipe.trainer
+    refuse_unfit_weights(recipe)
+    trainer, length = recipe.trainer, recipe.dataset.max_seq_length
     rows = [("tokens a step", _tokens_a_step(recipe))]
+    rows += describe_warmups(trainer, length)
     rows += attention_choices(recipe, attention_target(recipe)).items()
     for what, row in (("tf32", tf32_row), ("fp32 matrix products", products_row)):
         if (said := row(trainer, choose_device(trainer))) is not None:
@@ -74,14 +75,6 @@ def _tokens_a_step(recipe: Recipe) -> str:
     return f"up to {math.prod(factors.values()):,} = {product} ({names}){more}"
 
 
-def refuse_missing_weights(recipe: Recipe) -> None:
-    """Raises UserError where ``model.weights`` names nothing that can be read: before data is prepared, not after."""
-    if recipe.model.weights is not None:
-        from neobert.weights import find_weights
-
-        find_weights(Path(recipe.model.weights))
-
-
 def _parameters(sizes: Sizes, vocabulary: int | None) -> str:
     if vocabulary is not None:
         total = sizes.body_parameters + vocabulary * sizes.parameters_a_row
@@ -113,6 +106,7 @@ def _memory(recipe: Recipe, vocabulary: int | None) -> str:
         "weights": peak.weights,
         "gradients": peak.gradients,
         "optimizer state": peak.optimizer_state,
+        "averaged weights": peak.average,
         "activations and what passes": peak.passing,
         "data and holes of the heap": peak.on_the_heap if on_cpu else 0,
     }
@@ -142,8 +136,8 @@ def _measure(recipe: Recipe, context: BuildContext) -> Sizes:
     body = rows = 0
     for group in group_parameters(encoder, loss):
         for parameter in group.parameters.values():
-            # A table that is not indexed by the vocabulary (positions) belongs to the body.
-            if group.role in ("embedding", "head") and parameter.shape[0] == STAND_IN_VOCABULARY:
+            # A table that is not indexed by the vocabulary (positions) belongs to the body; a bias of the head may be.
+            if parameter.shape[:1] == (STAND_IN_VOCABULARY,):
                 rows += parameter.numel()
             else:
                 body += parameter.numel()

@@ -31,7 +31,8 @@ def read(options: Mix, context: BuildContext) -> dict[str, Any]:
     options.mixture()  # names that contradict each other are told before anything is read
     splits = {name: _splits(options, name, context) for name in options.sources}
     train = {name: found.train for name, found in splits.items()}
-    held_out = {name: found.eval for name, found in splits.items() if found.eval is not None}
+    asked = (name for name in splits if options.select.get(name, Selection()).evaluate)
+    held_out = {name: splits[name].eval for name in asked if splits[name].eval is not None}
     names = list(options.sources)
     built = {"train": _joined(train, names, context.roles)}
     return built | ({"eval": _joined(held_out, names, context.roles)} if held_out else {})
