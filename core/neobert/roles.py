@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from neobert.toml_text import toml_text
-
 Holds = Literal["text", "texts", "int", "float", "floats"]
 """What a column of a role holds: a text, any number of texts, a whole number (a string stands for one), a number, a
 list of numbers."""
@@ -186,11 +184,6 @@ def missing_roles(columns: Mapping[str, str], roles: Roles) -> list[str]:
     """The required roles that ``columns``, where it is given, has no column for."""
     found = {roles.role_of(name) for name in columns}
     return [name for name in roles.required if columns and name not in found]
-
-
-def columns_text(columns: Mapping[str, str]) -> str:
-    """As a recipe has it: ``{ query = "a", positive = "b" }``."""
-    return "{ " + ", ".join(f"{role} = {toml_text(column)}" for role, column in columns.items()) + " }"
 
 
 def nearest(name: str, names: Any) -> str:

@@ -22,7 +22,8 @@ from neobert.data.features import (
 )
 from neobert.data.mixed_rows import parts_of
 from neobert.errors import UserError
-from neobert.roles import Holds, Roles, columns_text, mapping_faults, missing_roles, nearest, number_of
+from neobert.roles import Holds, Roles, mapping_faults, missing_roles, nearest, number_of
+from neobert.toml_text import toml_text
 
 _EXPECTED: dict[Holds, str] = {
     "text": "text",
@@ -174,7 +175,7 @@ def _way(mapping: Mapping[str, str], features: Mapping[str, Any], roles: Roles, 
             known[role] = waiting.pop(0)
     if given or not known or missing_roles(known, roles):
         return ""
-    return f"\nsay which is which, such as: {said} = {columns_text(known)}"
+    return f"\nsay which is which, such as: {said} = {_columns_text(known)}"
 
 
 def _notes(mapping: Mapping[str, str], features: Mapping[str, Any], given: Mapping[str, str]) -> Iterator[str]:
@@ -210,3 +211,8 @@ class _Rename:
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         return {self.names.get(name, name): value for name, value in row.items()}
+
+
+def _columns_text(columns: Mapping[str, str]) -> str:
+    """As a recipe has it: ``{ query = "a", positive = "b" }``."""
+    return "{ " + ", ".join(f"{role} = {toml_text(column)}" for role, column in columns.items()) + " }"

@@ -27,6 +27,7 @@ _ONLY_WITH = {
     "gradient_checkpointing_every": "gradient_checkpointing",
     "batch_size_warmup_start": "batch_size_warmup_steps",
     "length_warmup_start": "length_warmup_steps",
+    "best_is": "metric_for_best",
 }
 """Keys of ``[trainer]`` that do nothing, unless another is true or set."""
 _FIRST_WORD = re.compile(r"[\w.]*\w")

@@ -216,7 +216,7 @@ def test_the_pretraining_recipe_holds_out_the_same_modules():
 def test_of_the_real_library():
     sources = list(stdlib.find_modules(()))
     held_out = held_out_modules(sources, StandardLibraryPairs())
-    trained_on = set(load_recipe(RECIPE).dataset.build(None)["train"]["module"])
+    trained_on = set(load_recipe(RECIPE).dataset.options.build(None)["train"]["module"])
     assert not {source.module for source in sources if source.group in held_out} & trained_on
     splits = StandardLibraryPairs().build(None)
     assert len(splits["train"]) > 4000
