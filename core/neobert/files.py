@@ -49,11 +49,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def new_directory(path: Path, temporary: Path | None = None) -> Iterator[Path]:
+def new_directory(path: Path, temporary: Path | None = None, *, replace: bool = False) -> Iterator[Path]:
     """A folder that appears under its name only when it is complete, with its manifest; else not at all.
 
     It is made in ``temporary``, where what a killed process left is removed: for callers that hold a lock. Unset: in
-    a new folder beside it.
+    a new folder beside it. ``replace``: a folder that is there already goes once the new one is complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if temporary is None:
@@ -67,11 +67,20 @@ def new_directory(path: Path, temporary: Path | None = None) -> Iterator[Path]:
         with place_named(path):
             yield temporary
             write_manifest(temporary)
+        if replace and path.exists():
+            _remove(path)
         os.rename(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync(path.parent)
+
+
+def _remove(path: Path) -> None:
+    """Takes the name away at once, whatever the rest takes."""
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    os.rename(path, old)
+    shutil.rmtree(old)
 
 
 @contextmanager

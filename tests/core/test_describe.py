@@ -74,6 +74,21 @@ def test_the_keys_of_a_table_and_of_tables_in_one_are_described_too():
     ]
 
 
+@frozen(kw_only=True)
+class Nested:
+    inner: Inner = field(factory=Inner, metadata={"help": "always there"})
+    optional: Inner | None = field(default=None)
+
+
+def test_the_keys_of_a_table_in_a_table_are_described_too():
+    assert [(it.name, it.type, it.default, it.help) for it in describe_fields(Nested)] == [
+        ("inner", "table", "{}", "always there"),
+        ("inner.least", "int | unset (>= 1)", "unset", "at least"),
+        ("optional", "table | unset", "unset", ""),
+        ("optional.least", "int | unset (>= 1)", "unset", "at least"),
+    ]
+
+
 def test_types_of_fields_alone_are_resolved():
     assert field_types(Options)["inherited"] is Path
     assert "ignored" not in field_types(Options)

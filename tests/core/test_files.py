@@ -39,6 +39,23 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_is_replaced_by_a_complete_one_alone(folder: Path) -> None:
+    def fill(*, fails: bool) -> None:
+        with new_directory(folder, replace=True) as directory:
+            (directory / "new.bin").write_bytes(b"new")
+            if fails:
+                raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        fill(fails=True)
+    assert faults(folder) == []
+    assert (folder / "a.bin").exists()
+    fill(fails=False)
+    assert faults(folder) == []
+    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, "new.bin"]
+    assert [path.name for path in folder.parent.iterdir()] == ["10"]
+
+
 @pytest.mark.parametrize(
     ("damage", "named"),
     [

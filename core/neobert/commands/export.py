@@ -1,4 +1,4 @@
-"""``--export CHECKPOINT FOLDER``: a checkpoint as a folder that other libraries load."""
+"""``--export CHECKPOINT FOLDER [--ema]``: a checkpoint as a folder that other libraries load."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def run(arguments: Arguments) -> int:
 
     from neobert.training.export_checkpoint import export_checkpoint
 
-    print(export_checkpoint(checkpoint, folder))
+    print(export_checkpoint(checkpoint, folder, averaged="--ema" in arguments.given))
     return 0

@@ -10,23 +10,27 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from neobert.data.collate import BatchMaker, CollatorRecipe, Request
+from neobert.data.collate import BatchMaker, CollatorRecipe, ExampleMaker, Request
 from neobert.data.cursor import Cursor
 from neobert.data.loader import load
 from neobert.data.plan import Planner, Shape
 from neobert.data.report import DataReport
 from neobert.data.sharing import Share, own_place, placed
+from neobert.data.shortening import shortened
+from neobert.data.step_options import StepOptions
 from neobert.errors import UserError
 from neobert.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from neobert.batch import Batch
     from neobert.data.corpus import Corpus
+    from neobert.data.example_report import ExampleCounts
+    from neobert.data.plan import Source
     from neobert.data.sequences import Pieces, SpecialTokens
     from neobert.served import CollatorKeys, DatasetKeys
 
@@ -38,7 +42,7 @@ class MicroBatch:
     batch: Batch
     seed: int
     pieces: Pieces | None = None
-    """What it was made of, one for each of the collator's examples."""
+    """What it was made of, one for each of the collator's examples; one of special tokens alone is empty."""
 
 
 @frozen(eq=False)
@@ -58,19 +62,6 @@ class StepBatches:
     """The data ends after this step."""
     left_out: Mapping[str, int] = field(factory=dict)
     """Of a stream: rows of the windows that begin in this step that are damaged, empty or cut."""
-
-
-@frozen(kw_only=True)
-class StepOptions:
-    """How a step is made of micro-batches, and who makes which."""
-
-    per_device_train_batch_size: int
-    gradient_accumulation_steps: int = 1
-    enforce_full_packed_batches: bool = True
-    seed: int = 0
-    rank: int = 0
-    world_size: int = 1
-    pin_memory: bool = False
 
 
 @frozen(eq=False)
@@ -100,6 +91,10 @@ class TrainingData:
     pad_token_id: int = 0
     share: Share | None = None
     """The files of a stream that are this rank's; None where all ranks read all rows."""
+    counts: ExampleCounts | None = None
+    """Where rows are examples, what became of them; ``special`` is empty then, as their lengths have it."""
+    watch: Callable[[Source, Pieces], None] | None = None
+    """Told of every micro-batch that `pieces` gives, while the source is at its plan: for an audit."""
     shape: Shape = field(init=False)
     _running: list[Generator[StepBatches]] = field(init=False, factory=list)
 
@@ -144,10 +139,10 @@ class TrainingData:
         planned: deque[_Step] = deque()
         with self.planner() as planner:
             batches = self._batches(self._planned(planner, cursor, step), planned)
-            while made := tuple(islice(batches, self.options.gradient_accumulation_steps)):
-                plan = planned.popleft()
-                pieces = (request.pieces for request in plan.requests)
-                micro_batches = tuple(map(MicroBatch, made, plan.seeds, pieces))
+            for first in batches:
+                plan = planned.popleft()  # there since its first batch was asked for
+                made = (first, *islice(batches, len(plan.requests) - 1))
+                micro_batches = tuple(map(MicroBatch, made, plan.seeds, map(self._examples, plan.requests)))
                 after = placed(plan.cursor, self.share, content)
                 yield StepBatches(step, plan.epoch, micro_batches, after, plan.source_tokens, plan.last, plan.left_out)
                 if plan.last:
@@ -159,10 +154,19 @@ class TrainingData:
         )
         raise UserError(msg)
 
+    def _examples(self, request: Request) -> Pieces:
+        """What the collator's examples hold."""
+        if request.limit is None:
+            return request.pieces
+        return shortened(request.pieces, self.special, request.limit)[0]
+
     def pieces(self, cursor: Cursor) -> Iterator[tuple[Pieces, Cursor]]:
         """The plan alone: every micro-batch of all ranks from the cursor on, with the cursor after it."""
         with self.planner() as planner:
-            yield from planner.micro_batches(cursor)
+            for pieces, after in planner.micro_batches(cursor):
+                if self.watch is not None:
+                    self.watch(planner.source, pieces)
+                yield pieces, after
 
     @property
     def report(self) -> DataReport:
@@ -187,6 +191,7 @@ class TrainingData:
             fill=self._fill(),
             streaming=self.corpus.documents is None,
             sources=sources,
+            examples=self.counts,
         )
 
     def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
@@ -215,9 +220,8 @@ class TrainingData:
 
     def _maker(self) -> BatchMaker:
         pad_to = self.shape.budget if self.shape.packed else None
-        return BatchMaker(
-            self.corpus.documents, self.special, self.collator, pad_to=pad_to, pad_token_id=self.pad_token_id
-        )
+        make = BatchMaker if self.counts is None else ExampleMaker
+        return make(self.corpus.documents, self.special, self.collator, pad_to=pad_to, pad_token_id=self.pad_token_id)
 
     def _batches(self, steps: Iterator[_Step], planned: deque[_Step]) -> Iterator[Batch]:
         """Of these steps, each put into ``planned`` when its first batch is asked for."""
@@ -247,9 +251,9 @@ class TrainingData:
         """Every step's requests. The micro-batch's number g in the step is all that tells ranks apart."""
         options = self.options
         stream = planner.micro_batches(cursor)
-        in_step = options.gradient_accumulation_steps * options.world_size
-        wanted = range(options.rank, in_step, options.world_size)
         while True:
+            in_step, limit = options.in_step(step), options.limit(step)
+            wanted = range(options.rank, in_step, options.world_size)
             epoch, requests, tokens, left_out = cursor.epoch, [], Counter[str](), Counter[str]()
             for g in range(in_step) if self.share is None else wanted:
                 found = next(stream, None)
@@ -261,7 +265,7 @@ class TrainingData:
                 tokens.update(self.corpus.source_tokens(pieces))
                 if g in wanted:
                     seed = derive_seed(options.seed, "batch", epoch, step, g)
-                    requests.append(Request(pieces, seed, planner.source.ids(pieces)))
+                    requests.append(Request(pieces, seed, planner.source.ids(pieces), limit))
             seeds = tuple(derive_seed(options.seed, "forward", epoch, step, g) for g in wanted)
             yield _Step(epoch, tuple(requests), seeds, cursor, tokens, left_out)
             step += 1

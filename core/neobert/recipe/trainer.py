@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from attrs import field, frozen
 from attrs.validators import ge, gt, min_len, optional
 
 from neobert.parts import Part, part
+from neobert.recipe.stability import EmaOptions, GuardOptions
+
+
+def _ascending(instance: object, attribute: object, value: tuple[int, ...]) -> None:
+    if any(edge < 1 for edge in value) or any(one >= other for one, other in pairwise(value)):
+        msg = "expected a list of ascending ints, each >= 1, such as [512, 1024, 2048]"
+        raise ValueError(msg)
 
 
 @frozen(kw_only=True)
@@ -22,13 +30,37 @@ class TrainerOptions:
     per_device_train_batch_size: int = field(
         default=8,
         validator=ge(1),
-        metadata={"help": "sequences a micro-batch; packed: times max_seq_length tokens"},
+        metadata={"help": "sequences, or examples, a micro-batch; packed: times max_seq_length tokens"},
     )
     per_device_eval_batch_size: int = field(
         default=8, validator=ge(1), metadata={"help": "the same for evaluation batches"}
     )
     gradient_accumulation_steps: int = field(
         default=1, validator=ge(1), metadata={"help": "micro-batches a step, on each rank"}
+    )
+    batch_size_warmup_steps: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={
+            "help": "steps over which the micro-batches of a step grow to gradient_accumulation_steps; unset: none"
+        },
+    )
+    batch_size_warmup_start: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={"help": "with batch_size_warmup_steps: micro-batches of step 0, on each rank; unset: 1"},
+    )
+    length_warmup_steps: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={
+            "help": "steps over which training sequences, cut into pieces, grow to dataset.max_seq_length; unset: none"
+        },
+    )
+    length_warmup_start: int | None = field(
+        default=None,
+        validator=optional(ge(3)),
+        metadata={"help": "with length_warmup_steps: tokens of a piece at step 0, at most; unset: 128"},
     )
     enforce_full_packed_batches: bool = field(
         default=True,
@@ -39,8 +71,11 @@ class TrainerOptions:
         validator=optional(gt(0.0)),
         metadata={"help": "largest global gradient norm; unset: no clipping"},
     )
-    on_nonfinite_gradient: Literal["stop", "skip"] = field(
-        default="stop", metadata={"help": "what a step with a NaN or infinite loss or gradient does"}
+    guard: GuardOptions = field(
+        factory=GuardOptions, metadata={"help": "what becomes of a step that goes wrong (docs/stability.md)"}
+    )
+    ema: EmaOptions | None = field(
+        default=None, metadata={"help": "a moving average of the weights; unset: none is kept (docs/stability.md)"}
     )
     gradient_checkpointing: bool = field(
         default=False, metadata={"help": "recompute each block in the backward pass: less memory, more time"}
@@ -108,6 +143,14 @@ class TrainerOptions:
     eval_max_batches: int | None = field(
         default=None, validator=optional(ge(1)), metadata={"help": "batches of an evaluation; unset: all"}
     )
+    eval_position_buckets: tuple[int, ...] = field(
+        default=(),
+        validator=_ascending,
+        metadata={
+            "help": "held-out loss by a token's position in its sequence: `[512, 1024]` is of 0-512, 512-1024, and "
+            "from there on; empty: none"
+        },
+    )
     save_steps: int | None = field(
         default=None,
         validator=optional(ge(1)),
@@ -115,6 +158,18 @@ class TrainerOptions:
     )
     save_total_limit: int | None = field(
         default=None, validator=optional(ge(1)), metadata={"help": "newest checkpoints to keep; unset: all"}
+    )
+    metric_for_best: str | None = field(
+        default=None,
+        validator=optional(min_len(1)),
+        metadata={
+            "help": "an evaluation's metric, such as `eval/loss` or `eval/mrr@10`: a step that is the best by it is "
+            "saved at once, and kept whatever save_total_limit says; unset: no step is the best"
+        },
+    )
+    best_is: Literal["highest", "lowest"] | None = field(
+        default=None,
+        metadata={"help": "with metric_for_best: which of its values is best; unset: known by the metric's name"},
     )
     logging_steps: int = field(default=10, validator=ge(1), metadata={"help": "log every so many steps"})
     log_train_accuracy: bool = field(

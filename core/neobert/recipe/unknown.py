@@ -9,7 +9,7 @@ import attrs
 from attrs import frozen
 
 from neobert.errors import Problem
-from neobert.recipe.moved import MOVED
+from neobert.recipe.moved import MOVED, RENAMED
 from neobert.recipe.nodes import UNSET, Key, Node, Text, dotted, plain
 from neobert.toml_text import toml_text
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from neobert.registry import Registry
 
 _OLDER = "not a key here, but one of the published NeoBERT tool; now: "
+_EARLIER = "a key of an earlier development version; now: "
 
 
 @frozen
@@ -53,9 +54,14 @@ def unknown_problems(found: Unknown, tables: Mapping[Key, Table], registry: Regi
     if not moved or any(not _is_table(leaf.node) and leaf not in moved for leaf in inside):
         moved.insert(0, found)
     for item in moved:
-        new_place = MOVED.get(dotted(item.path))
-        message = f"{_OLDER}{new_place}" if new_place else _message(item, tables, registry)
+        message = _moved_to(dotted(item.path)) or _message(item, tables, registry)
         yield Problem(item.node.where, dotted(item.path), shown_value(item.node), message)
+
+
+def _moved_to(key: str) -> str | None:
+    if key in RENAMED:
+        return f"{_EARLIER}{RENAMED[key]}"
+    return f"{_OLDER}{MOVED[key]}" if key in MOVED else None
 
 
 def is_moved(path: Key) -> bool:

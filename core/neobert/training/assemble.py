@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -12,6 +13,8 @@ from neobert.batch import Batch
 from neobert.context import BuildContext, ParameterGroup
 from neobert.interfaces import Checkpointer, Schedule, Tracker
 from neobert.recipe import Recipe
+from neobert.training.allocator import keep_after_first_step
+from neobert.training.average import WeightAverage
 from neobert.training.compilation import RecompilationWatch
 from neobert.training.data_parts import DataParts, build_data_parts
 from neobert.training.devices import Placement
@@ -32,6 +35,8 @@ class Parts(DataParts):
     """All tensors that a checkpoint holds."""
     schedule: Schedule
     checkpointer: Checkpointer
+    average: WeightAverage | None = None
+    """Of the weights, where the recipe has one."""
 
     @property
     def device(self) -> torch.device:
@@ -52,8 +57,12 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
     optimizer = recipe.optimizer.build(context)
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
+    if placement.keeps_freed_memory:
+        keep_after_first_step(optimizer)
     if recipe.trainer.torch_compile:
         RecompilationWatch(optimizer)
+    ema = recipe.trainer.ema
+    average = None if ema is None else WeightAverage(objective, ema)
     return Parts(
         context=context,
         tokenizer=data.tokenizer,
@@ -62,9 +71,10 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
         objective=objective,
         groups=groups,
         optimizer=optimizer,
-        state=RunState(objective, optimizer, groups, group_options(optimizer)),
+        state=RunState(objective, optimizer, groups, group_options(optimizer), average),
         schedule=recipe.scheduler.build(context),
         checkpointer=recipe.checkpointer.build(context),
+        average=average,
     )
 
 
@@ -82,3 +92,11 @@ def build_objective(recipe: Recipe, context: BuildContext) -> tuple[Objective, B
 def build_trackers(recipe: Recipe, context: BuildContext) -> list[Tracker]:
     """One tracker for each that the recipe names, on the first rank only."""
     return [part.build(context) for part in recipe.trackers] if context.rank == 0 else []
+
+
+def close_trackers(trackers: list[Tracker]) -> None:
+    """Closes every one, whatever another says to it, and empties the list."""
+    with ExitStack() as stack:
+        for tracker in trackers:
+            stack.callback(tracker.close)
+        trackers.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from attrs import asdict, field, frozen
 from neobert.errors import UserError
 from neobert.files import faults, has_manifest, new_directory, write_json, write_text
 from neobert.interfaces import Checkpointer
+from neobert.run_folder import TOKENIZER_DIRECTORY
 
 PROGRESS_FILE = "progress.json"
 RECIPE_FILE = "recipe.toml"
-TOKENIZER_DIRECTORY = "tokenizer"
 
 
 @frozen(kw_only=True)
@@ -32,8 +32,8 @@ class Progress:
     """Sums since the last log line."""
     evaluations: Mapping[str, Any]
     """What the summary compares: the losses before the first step, and the newest."""
-    skipped_steps: int
     optimizer_layout: Mapping[str, Any]
+    """Keys, shapes and dtypes of the optimizer's tensors, and of the averaged weights."""
     data_fingerprint: str
     tokenizer_fingerprint: str
     num_threads: int
@@ -42,16 +42,21 @@ class Progress:
     """Of a mixture: tokens of each source trained on."""
     left_out: Mapping[str, int] = field(factory=dict)
     """Of a stream: rows that were damaged, empty or cut."""
+    guard: Mapping[str, Any] = field(factory=dict)
+    """What the guard remembers: recent losses and norms, steps that were skipped, and where the run went back."""
+    position_losses: Mapping[str, Any] = field(factory=dict)
+    """With `trainer.eval_position_buckets`: the sums that the summary compares."""
+    best: Mapping[str, Any] | None = None
+    """With ``trainer.metric_for_best``: the best step so far."""
 
 
 def save_checkpoint(
     parent: Path, progress: Progress, state: Mapping[str, Any], checkpointer: Checkpointer, recipe: str, tokenizer: Any
 ) -> Path:
-    """Writes ``parent/<step>`` under a temporary name, syncs it, and renames it; the manifest is its last file."""
+    """Writes ``parent/<step>`` under a temporary name, syncs it, and renames it; the manifest is its last file. One
+    that is there already is replaced."""
     path = parent / str(progress.step)
-    if path.exists():
-        shutil.rmtree(path)
-    with new_directory(path) as directory:
+    with new_directory(path, replace=True) as directory:
         checkpointer.save(directory, state)
         write_json(directory / PROGRESS_FILE, asdict(progress))
         write_text(directory / RECIPE_FILE, recipe)
@@ -91,10 +96,11 @@ def newest_intact(parent: Path) -> tuple[Path | None, list[str]]:
     return None, damaged
 
 
-def prune(parent: Path, keep: int | None) -> None:
-    """Deletes the oldest step folders that are ours, until ``keep`` are left."""
+def prune(parent: Path, keep: int | None, spare: Collection[int | None] = ()) -> None:
+    """Deletes the oldest step folders that are ours, until ``keep`` are left; those of the steps ``spare`` stay."""
     if keep is None:
         return
-    ours = [path for path in step_directories(parent).values() if has_manifest(path)]
-    for path in ours[keep:]:
-        shutil.rmtree(path)
+    ours = [(step, path) for step, path in step_directories(parent).items() if has_manifest(path)]
+    for step, path in ours[keep:]:
+        if step not in spare:
+            shutil.rmtree(path)

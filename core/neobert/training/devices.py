@@ -14,7 +14,7 @@ from neobert.cores import available_cores
 from neobert.errors import Problem, RecipeError, UserError
 from neobert.recipe import Recipe, check_device, compute_dtype
 from neobert.recipe.trainer import TrainerOptions
-from neobert.training.allocator import keep_freed_memory
+from neobert.training.allocator import keep_memory_apart
 from neobert.training.compilation import refuse_missing_compiler
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def place(trainer: TrainerOptions) -> Placement:
         state.num_processes,
         threads,
         products.choose_library(trainer.cpu_matmul),
-        trainer.keep_freed_memory and keep_freed_memory(),
+        trainer.keep_freed_memory and keep_memory_apart(),
     )
 
 

@@ -36,6 +36,11 @@ class Display:
         self._first_step = step
         self._started = time.monotonic()
 
+    def go_back(self, step: int) -> None:
+        """Called where the run goes on from an earlier step."""
+        self._first_step = step
+        self._started = time.monotonic()
+
     def step(self, step: int) -> None:
         """Called after every step."""
 
@@ -45,10 +50,10 @@ class Display:
         left = timedelta(seconds=round(seconds))
         self.note(f"step {step}/{self._max_steps}  {_numbers(metrics)}  left {left}")
 
-    def evaluation(self, means: Mapping[str, float], step: int) -> None:
+    def evaluation(self, means: Mapping[str, float], step: int, of: str = "") -> None:
         """An evaluation's numbers."""
         parts = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
-        self.note(f"step {step}  held-out {parts}")
+        self.note(f"step {step}  held-out {of}{parts}")
 
     def note(self, text: str) -> None:
         """One thing to know. User text is never parsed as markup, and lines are not cut."""
@@ -80,6 +85,10 @@ class LiveDisplay(Display):
         )
         self._task = self._progress.add_task("train", total=max_steps, completed=step, numbers="")
         self._progress.start()
+
+    def go_back(self, step: int) -> None:
+        super().go_back(step)
+        self.step(step)
 
     def step(self, step: int) -> None:
         if self._progress is not None:
@@ -131,6 +140,9 @@ def _numbers(metrics: Mapping[str, float]) -> str:
         ("norm", "train/grad_norm", "{:.3f}"),
         ("accuracy", "train/accuracy", "{:.3f}"),
         ("skipped steps", "train/skipped_steps", "{:.0f}"),
+        ("length", "train/max_seq_length", "{:,.0f}"),
+        ("micro-batches", "train/micro_batches", "{:,.0f}"),
+        ("rollbacks", "train/rollbacks", "{:.0f}"),
         ("tokens/s", "train/tokens_per_second", "{:,.0f}"),
     ]
     numbers = [f"{name} {form.format(metrics[key])}" for name, key, form in shown if key in metrics]

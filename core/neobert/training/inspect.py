@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -9,13 +10,13 @@ from attrs import evolve, frozen
 
 from neobert.context import BuildContext
 from neobert.recipe import Recipe, attention_choices
+from neobert.roles import roles_of
 from neobert.training.data_parts import first_context, padded_vocab_size
 from neobert.training.devices import Placement, attention_target, choose_device, refuse_unfit_device
 from neobert.training.groups import group_parameters
 from neobert.training.precision import products_row, tf32_row
-
-STAND_IN_VOCABULARY = 8191
-"""A prime, so that no other table has as many rows. It costs nothing on the meta device."""
+from neobert.training.starting_weights import STAND_IN_VOCABULARY, refuse_unfit_weights
+from neobert.warmup import describe_warmups
 
 
 @frozen
@@ -30,14 +31,14 @@ class Sizes:
 def describe(recipe: Recipe) -> list[tuple[str, str]]:
     """Rows of (what, how much): parameters, tokens a step, estimated memory.
 
-    Raises RecipeError where a part cannot run on this machine's device, UserError where weights are not there.
+    Raises RecipeError where a part cannot run on this machine's device, UserError where weights are not there or do
+    not fit.
     """
     refuse_unfit_device(recipe)
-    refuse_missing_weights(recipe)
+    refuse_unfit_weights(recipe)
     trainer, length = recipe.trainer, recipe.dataset.max_seq_length
-    tokens = trainer.gradient_accumulation_steps * trainer.per_device_train_batch_size * length
-    batch = f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length}"
-    rows = [("tokens a step", f"up to {tokens:,} = {batch} (micro-batches x sequences x tokens)")]
+    rows = [("tokens a step", _tokens_a_step(recipe))]
+    rows += describe_warmups(trainer, length)
     rows += attention_choices(recipe, attention_target(recipe)).items()
     for what, row in (("tf32", tf32_row), ("fp32 matrix products", products_row)):
         if (said := row(trainer, choose_device(trainer))) is not None:
@@ -56,12 +57,22 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     ]
 
 
-def refuse_missing_weights(recipe: Recipe) -> None:
-    """Raises UserError where ``model.weights`` names nothing that can be read: before data is prepared, not after."""
-    if recipe.model.weights is not None:
-        from neobert.weights import find_weights
-
-        find_weights(Path(recipe.model.weights))
+def _tokens_a_step(recipe: Recipe) -> str:
+    """At most, and of what that is the product."""
+    trainer, roles = recipe.trainer, roles_of(recipe.datacollator.options)
+    factors = {
+        "micro-batches": trainer.gradient_accumulation_steps,
+        "sequences": trainer.per_device_train_batch_size,
+        "tokens": recipe.dataset.max_seq_length,
+    }
+    more = ""
+    if roles is not None and not recipe.datacollator.pack_sequences:
+        texts = len(set(roles.texts) & set(roles.required)) * roles.copies
+        micro_batches, examples, tokens = factors.values()
+        factors = {"micro-batches": micro_batches, "examples": examples, "texts": texts, "tokens": tokens}
+        more = f", and the {' and '.join(roles.lists)}" if roles.lists else ""
+    product, names = " x ".join(map(str, factors.values())), " x ".join(factors)
+    return f"up to {math.prod(factors.values()):,} = {product} ({names}){more}"
 
 
 def _parameters(sizes: Sizes, vocabulary: int | None) -> str:
@@ -95,6 +106,7 @@ def _memory(recipe: Recipe, vocabulary: int | None) -> str:
         "weights": peak.weights,
         "gradients": peak.gradients,
         "optimizer state": peak.optimizer_state,
+        "averaged weights": peak.average,
         "activations and what passes": peak.passing,
         "data and holes of the heap": peak.on_the_heap if on_cpu else 0,
     }
@@ -124,8 +136,8 @@ def _measure(recipe: Recipe, context: BuildContext) -> Sizes:
     body = rows = 0
     for group in group_parameters(encoder, loss):
         for parameter in group.parameters.values():
-            # A table that is not indexed by the vocabulary (positions) belongs to the body.
-            if group.role in ("embedding", "head") and parameter.shape[0] == STAND_IN_VOCABULARY:
+            # A table that is not indexed by the vocabulary (positions) belongs to the body; a bias of the head may be.
+            if parameter.shape[:1] == (STAND_IN_VOCABULARY,):
                 rows += parameter.numel()
             else:
                 body += parameter.numel()

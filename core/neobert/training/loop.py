@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import torch
 from attrs import define, field
 from torch import Tensor
 
 from neobert.data import Cursor, MicroBatch, StepBatches
-from neobert.errors import UserError
 from neobert.interfaces import LossOutput
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
+from neobert.training.best import Best
+from neobert.training.faults import Faults
 from neobert.training.gradient import finish_gradients
+from neobert.training.guard import GuardState, read_step
 from neobert.training.meter import Meter
+from neobert.training.positions import PositionLosses
 from neobert.training.precision import forward_precision
 from neobert.training.recorder import Recorder
 from neobert.training.signals import StopSignal
+
+if TYPE_CHECKING:
+    from neobert.training.rollback import Rollback
 
 
 @define(kw_only=True)
@@ -30,7 +36,11 @@ class Position:
     tokens_seen: int
     meter: Meter
     evaluations: dict[str, dict[str, float]] = field(factory=dict)
-    skipped_steps: int = 0
+    position_losses: dict[str, PositionLosses] = field(factory=dict)
+    """With `trainer.eval_position_buckets`: of the same evaluations."""
+    guard: GuardState = field(factory=GuardState)
+    best: Best | None = None
+    """With ``trainer.metric_for_best``."""
     source_tokens: Counter[str] = field(factory=Counter)
     """Of a mixture: tokens of each source trained on, over all ranks."""
     left_out: Counter[str] = field(factory=Counter)
@@ -39,16 +49,27 @@ class Position:
     """The data had an end, and it was reached."""
 
 
-def train(parts: Parts, position: Position, trainer: TrainerOptions, recorder: Recorder, stop: StopSignal) -> None:
-    """Runs until ``max_steps``, until the data ends, or until a signal asks to stop; saves at the end either way."""
+def train(
+    parts: Parts,
+    position: Position,
+    trainer: TrainerOptions,
+    recorder: Recorder,
+    stop: StopSignal,
+    rollback: Rollback | None = None,
+) -> None:
+    """Runs until ``max_steps``, until the data ends, or until a signal asks to stop; saves at the end either way.
+
+    ``rollback`` is how the run goes back to a checkpoint, where the recipe's guard may ask for it.
+    """
+    faults = Faults(trainer=trainer, recorder=recorder, rollback=rollback)
     parts.objective.train()
     steps = parts.training_data.steps(position.cursor, position.step)
     while True:
         data = recorder.next_step(steps, position)
-        norm = update(parts, data, position, trainer)
-        if norm is None and trainer.on_nonfinite_gradient == "stop":
-            recorder.save(position)
-            raise UserError(_nonfinite_message(position.step))
+        norm, fault = update(parts, data, position, trainer)
+        if fault is not None and faults.meet(fault, data, position):
+            steps = parts.training_data.steps(position.cursor, position.step)
+            continue
         position.step += 1
         position.cursor = data.cursor
         position.tokens_seen += sum(micro.batch.num_tokens for micro in data.micro_batches)
@@ -61,11 +82,13 @@ def train(parts: Parts, position: Position, trainer: TrainerOptions, recorder: R
             return
 
 
-def update(parts: Parts, data: StepBatches, position: Position, trainer: TrainerOptions) -> Tensor | None:
+def update(
+    parts: Parts, data: StepBatches, position: Position, trainer: TrainerOptions
+) -> tuple[Tensor | None, str | None]:
     """One optimiser update: backward on sums, one division by the step's count, clip, step.
 
-    Returns the gradient's norm before clipping; None when it was not finite, and nothing has changed then but the
-    number of skipped steps.
+    Returns the gradient's norm before clipping and None; or None and what is wrong with the step, and nothing has
+    changed then.
     """
     factor = parts.schedule(position.step)
     for group in parts.optimizer.param_groups:
@@ -73,16 +96,18 @@ def update(parts: Parts, data: StepBatches, position: Position, trainer: Trainer
     outputs = [_backward(parts, micro, trainer) for micro in data.micro_batches]
     count = torch.stack([output.count.to(parts.device) for output in outputs]).sum()
     norm = finish_gradients(parts.objective.parameters(), count, trainer.gradient_clipping)
-    # The one value of a step that the host has to know before the weights change.
-    finite = math.isfinite(float(norm))
-    if finite:
+    # All that the host has to know of a step before the weights change.
+    reading = read_step(norm, outputs, count)
+    fault = position.guard.fault(reading, trainer.guard)
+    if fault is None:
         parts.optimizer.step()
+        if parts.average is not None:
+            parts.average.update()
+        position.guard.accept(reading, trainer.guard)
         for output in outputs:
             position.meter.add(output)
-    else:
-        position.skipped_steps += 1
     parts.optimizer.zero_grad(set_to_none=True)
-    return norm if finite else None
+    return (norm, None) if fault is None else (None, fault)
 
 
 def _backward(parts: Parts, micro: MicroBatch, trainer: TrainerOptions) -> LossOutput:
@@ -92,11 +117,3 @@ def _backward(parts: Parts, micro: MicroBatch, trainer: TrainerOptions) -> LossO
         output = parts.objective(parts.to_device(micro.batch))
     output.total.backward()
     return LossOutput(output.total.detach(), output.count.detach(), output.metrics)
-
-
-def _nonfinite_message(step: int) -> str:
-    return (
-        f"step {step + 1}: the gradient is not finite; the weights are as step {step} left them, and saved\n"
-        "lower optimizer.lr or set trainer.gradient_clipping in a new run, or go on past such steps with\n"
-        "--trainer.resume_from_checkpoint latest --trainer.on_nonfinite_gradient skip"
-    )

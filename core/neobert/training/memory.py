@@ -24,6 +24,7 @@ from neobert.batch import Batch
 from neobert.context import BuildContext
 from neobert.libraries import import_libraries
 from neobert.recipe import Recipe
+from neobert.training.average import WeightAverage
 from neobert.training.gradient import finish_gradients
 from neobert.training.groups import group_parameters
 from neobert.training.memory_batch import full_batch, stand_in_tokenizer
@@ -38,6 +39,8 @@ class PeakMemory:
     weights: int
     gradients: int
     optimizer_state: int
+    average: int
+    """Of the weights, where the recipe has one."""
     passing: int
     """Beside those at the moment of the peak: what autograd keeps, what is made on the way."""
 
@@ -47,7 +50,7 @@ class PeakMemory:
         return IN_USE + int(HEAP_HOLES * self.passing)
 
 
-HEAP_HOLES = 0.5
+HEAP_HOLES = 0.3
 """What glibc's heap takes beside tensors that come and go, as a share of them: a block that is asked for aligned, as
 torch does, does not fit where one of its size was. Measured by `tests.benchmarks.memory`."""
 IN_USE = 128 << 20
@@ -93,8 +96,9 @@ def estimate_peak(recipe: Recipe, context: BuildContext) -> PeakMemory:
     context = evolve(context, tokenizer=stand_in_tokenizer(context.vocab_size))
     collator = recipe.datacollator.build(context)
     length, trainer = context.max_seq_length, recipe.trainer
-    real = [full_batch(collator, count, length) for count in (trainer.per_device_train_batch_size,) * 2]
-    held_out = full_batch(collator, trainer.per_device_eval_batch_size, length)
+    roles = context.roles
+    real = [full_batch(collator, count, length, roles) for count in (trainer.per_device_train_batch_size,) * 2]
+    held_out = full_batch(collator, trainer.per_device_eval_batch_size, length, roles)
     with FakeTensorMode() as fake, MemoryCounter() as counter:
         micro_batches = [_as_fake(batch, fake, context.device) for batch in real[: trainer.gradient_accumulation_steps]]
         return _walk(recipe, context, micro_batches, _as_fake(held_out, fake, context.device), counter)
@@ -132,19 +136,29 @@ def _walk(
 ) -> PeakMemory:
     with torch.device(context.device):
         encoder = recipe.model.build(context)
-        loss = recipe.loss.build(evolve(context, encoder=encoder))
+        context = evolve(context, encoder=encoder)
+        loss = recipe.loss.build(context)
     checkpoint_blocks(encoder.blocks, recipe.trainer)
     objective = Objective(encoder, loss)
     optimizer = recipe.optimizer.build(evolve(context, parameter_groups=group_parameters(encoder, loss)))
+    ema = recipe.trainer.ema
+    average = None if ema is None else WeightAverage(objective, ema)
     counter.peak = counter.bytes  # a matrix that was only drawn from is gone by now
     for _ in range(2):
         _step(objective, optimizer, micro_batches, recipe)
+        if average is not None:
+            average.update()
     with torch.no_grad(), forward_precision(recipe.trainer, context.device):
         objective.eval()(held_out)
     weights = _bytes(objective.parameters())
     state = _bytes(value for values in optimizer.state.values() for value in values.values())
+    averaged = 0 if average is None else _bytes(average.state().values())
     return PeakMemory(
-        weights=weights, gradients=weights, optimizer_state=state, passing=max(0, counter.peak - 2 * weights - state)
+        weights=weights,
+        gradients=weights,
+        optimizer_state=state,
+        average=averaged,
+        passing=max(0, counter.peak - 2 * weights - state - averaged),
     )
 
 

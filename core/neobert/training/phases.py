@@ -65,7 +65,8 @@ class Phases:
             if callable(attend := getattr(block, "attend", None)):
                 block.attend = self._watched(attend)
         parts.optimizer.register_step_pre_hook(lambda *_: self.enter(OPTIMIZER))
-        parts.optimizer.register_step_post_hook(lambda *_: self.enter(LOGGING))
+        if parts.average is None:  # else the average follows, whose time is the optimizer's
+            parts.optimizer.register_step_post_hook(lambda *_: self.enter(LOGGING))
 
     def _enter(self, name: str) -> None:
         self._leave()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -12,16 +13,22 @@ from torch import Tensor
 from neobert.data import Cursor, StepBatches
 from neobert.data.lanes import marks_of
 from neobert.data.report import SourceReport
+from neobert.data.step_options import StepOptions
 from neobert.errors import UserError
 from neobert.interfaces import Tracker
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
+from neobert.training.best import BEST, KEY, improvement, require_metric
 from neobert.training.display import Display
 from neobert.training.evaluate import evaluate, guess_accuracy
 from neobert.training.meter import Clock
+from neobert.training.positions import PositionMeter
 
 if TYPE_CHECKING:
     from neobert.training.loop import Position
+
+AVERAGED = "averaged"
+"""Of a position's evaluations: the newest of the averaged weights."""
 
 
 @define(kw_only=True)
@@ -38,13 +45,16 @@ class Recorder:
     _waited_logged: float = field(default=0.0, init=False)
     _first_step: int = field(default=0, init=False)
     _saved_step: int | None = field(default=None, init=False)
+    _missed: str | None = field(default=None, init=False)
+    """Why there is no loss by position: said once."""
 
     def start(self, parts: Parts, position: Position) -> None:
         """The evaluation before the first step, and the clock."""
         if self.trainer.log_train_accuracy and not hasattr(parts.objective.loss, "logits"):
             self.display.note("trainer.log_train_accuracy: this loss has no vocabulary head, so no accuracy is logged")
         if position.step == 0 and parts.evaluation_data is not None:
-            position.evaluations["before"] = self._evaluate(parts, position)
+            self._evaluate(parts, position, "before")
+        self._require_metric(parts, position)
         self._tokens_logged = position.tokens_seen
         self._first_step = position.step
         self._clock = Clock()
@@ -66,6 +76,16 @@ class Recorder:
             msg = f"{error}\n{saved}; once that is mended, go on with --trainer.resume_from_checkpoint latest"
             raise UserError(msg) from error
 
+    @contextmanager
+    def going_back(self, position: Position) -> Iterator[None]:
+        """Inside, ``position`` becomes an earlier one. The next log line's rates begin after it."""
+        with self._clock.pause():
+            yield
+        self._first_step, self._saved_step = position.step, None
+        self._tokens_logged = position.tokens_seen
+        self._seconds_logged, self._waited_logged = self._clock.seconds, self._clock.waited
+        self.display.go_back(position.step)
+
     @property
     def wait_share(self) -> float:
         """The share of this process's time, evaluating and saving left out, that the loop waited for data."""
@@ -81,10 +101,11 @@ class Recorder:
         if _due(position.step, trainer.logging_steps) or last:
             self._log(parts, data, norm, position)
         self.display.step(position.step)
+        improved = False
         if parts.evaluation_data is not None and (_due(position.step, trainer.eval_steps) or last):
             with self._clock.pause():
-                position.evaluations["after"] = self._evaluate(parts, position)
-        if _due(position.step, trainer.save_steps) or done:
+                improved = self._improved(self._evaluate(parts, position, "after"), position)
+        if _due(position.step, trainer.save_steps) or done or improved:
             with self._clock.pause():
                 self._save(position)
 
@@ -100,6 +121,7 @@ class Recorder:
         metrics = {f"train/{name}": value for name, value in means.items()}
         metrics["train/learning_rate"] = float(parts.optimizer.param_groups[0]["lr"])
         metrics["train/epoch"] = float(data.epoch)
+        metrics |= warmup_metrics(parts.training_data.options, data)
         metrics |= mixture_metrics(parts.training_data.corpus.sources, position.source_tokens, position.cursor)
         metrics |= {f"train/{name}": float(count) for name, count in position.left_out.items()}
         metrics["train/tokens_seen"] = float(position.tokens_seen)
@@ -107,8 +129,7 @@ class Recorder:
         metrics["train/data_wait_share"] = waited / max(seconds, 1e-9)
         if self.trainer.log_grad_norm and norm is not None:
             metrics["train/grad_norm"] = float(norm)
-        if position.skipped_steps:
-            metrics["train/skipped_steps"] = float(position.skipped_steps)
+        metrics |= _faults_met(position)
         if self.trainer.log_weight_norms:
             metrics |= _weight_norms(parts)
         if self.trainer.log_train_accuracy:
@@ -117,13 +138,62 @@ class Recorder:
         self._send(metrics, position.step)
         self.display.log(metrics, position.step)
 
-    def _evaluate(self, parts: Parts, position: Position) -> dict[str, float]:
+    def _require_metric(self, parts: Parts, position: Position) -> None:
+        """Before any step: what ``trainer.metric_for_best`` names has to be among what evaluations report."""
+        if self.trainer.metric_for_best is None:
+            return
+        if parts.evaluation_data is None:
+            msg = f"{KEY} = {self.trainer.metric_for_best!r}: there is no held-out data, so nothing is evaluated"
+            raise UserError(msg)
+        names = [name for means in position.evaluations.values() for name in means]
+        prefixes = ("eval/", "eval/ema/") if parts.average is not None else ("eval/",)
+        if names:  # of a checkpoint before its first evaluation there are none
+            require_metric(self.trainer, list(dict.fromkeys(prefix + name for prefix in prefixes for name in names)))
+
+    def _improved(self, metrics: Mapping[str, float], position: Position) -> bool:
+        """Whether this evaluation is the best so far, which is remembered then."""
+        best = improvement(self.trainer, metrics, position.step, position.best)
+        if best is None:
+            return False
+        position.best = best
+        position.evaluations[BEST] = position.evaluations["after"]
+        self.display.note(f"step {best.step}  the best so far: {best.metric} {best.value:.4f}")
+        return True
+
+    def _evaluate(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
         assert parts.evaluation_data is not None
         self.display.note(f"evaluating on {parts.evaluation_data.description} ...")
-        means = evaluate(parts, parts.evaluation_data, self.trainer)
-        self._send({f"eval/{name}": value for name, value in means.items()}, position.step)
+        means = position.evaluations[when] = self._measured(parts, position, when)
+        averaged = {}
+        position.evaluations.pop(AVERAGED, None)  # of a run that had an average before it was resumed
+        if parts.average is not None and parts.average.updates:
+            with parts.average.in_place():
+                averaged = position.evaluations[AVERAGED] = evaluate(parts, parts.evaluation_data, self.trainer)
+        metrics = {f"eval/{name}": value for name, value in means.items()}
+        metrics |= {f"eval/ema/{name}": value for name, value in averaged.items()}
+        self._send(metrics, position.step)
         self.display.evaluation(means, position.step)
-        return means
+        if averaged:
+            self.display.evaluation(averaged, position.step, "of the averaged weights ")
+        return metrics
+
+    def _measured(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
+        """Of the weights themselves, by position too where the recipe asks for it."""
+        assert parts.evaluation_data is not None
+        edges = self.trainer.eval_position_buckets
+        positions = PositionMeter(edges, parts.context.max_seq_length, parts.device) if edges else None
+        means = evaluate(parts, parts.evaluation_data, self.trainer, positions)
+        return means if positions is None else means | self._by_position(positions, position, when)
+
+    def _by_position(self, positions: PositionMeter, position: Position, when: str) -> dict[str, float]:
+        losses = positions.read()
+        if losses is None:
+            if self._missed != positions.missed:
+                self.display.note(f"trainer.eval_position_buckets: no loss by position: {positions.missed}")
+            self._missed = positions.missed
+            return {}
+        position.position_losses[when] = losses
+        return losses.means()
 
     def _send(self, metrics: dict[str, float], step: int) -> None:
         for tracker in self.trackers:
@@ -144,6 +214,22 @@ def mixture_metrics(sources: Sequence[SourceReport], tokens: Mapping[str, int], 
     together = sum(tokens.values()) / max(1, sum(source.tokens for source in sources))
     metrics["train/epoch"] = min(passes) if any(source.streaming for source in sources) else together
     return metrics
+
+
+def warmup_metrics(options: StepOptions, data: StepBatches) -> dict[str, float]:
+    """What the step had of that which a warm-up grows; nothing of what none does."""
+    metrics = {}
+    if options.length_warmup is not None:
+        metrics["train/max_seq_length"] = float(options.length_warmup.at(data.step))
+    if options.batch_size_warmup is not None:
+        metrics["train/micro_batches"] = float(len(data.micro_batches))
+    return metrics
+
+
+def _faults_met(position: Position) -> dict[str, float]:
+    """How many steps were skipped, and how often the run went back, if any."""
+    counts = {"skipped_steps": len(position.guard.skipped), "rollbacks": len(position.guard.rollbacks)}
+    return {f"train/{name}": float(count) for name, count in counts.items() if count}
 
 
 def _due(step: int, every: int | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,15 @@ from neobert.data.remix import remixed
 from neobert.errors import UserError
 from neobert.recipe import Recipe, compare
 from neobert.training.assemble import Parts
+from neobert.training.best import Best
+from neobert.training.checkpoints import Progress
 from neobert.training.display import Display
+from neobert.training.guard import GuardState
 from neobert.training.loop import Position
 from neobert.training.meter import Meter
+from neobert.training.positions import PositionLosses
 from neobert.training.resume import Resumption, check_same_data, compare_schedules
-from neobert.training.state import fill_template
+from neobert.training.state import UPDATES_KEY, fill_template
 
 PLANNED_BY = (
     "trainer.per_device_train_batch_size",
@@ -40,26 +44,49 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
     progress = resumption.progress
     check_same_data(progress, parts.training_data.fingerprint, parts.tokenizer_fingerprint, recipe)
     old_context = evolve(parts.context, max_steps=resumption.recipe.trainer.max_steps)
-    compare_schedules(resumption.recipe.scheduler.build(old_context), parts.schedule, progress.step, recipe)
+    compare_schedules(resumption.recipe.scheduler.build(old_context), parts.schedule, resumption, recipe)
     if progress.num_threads != torch.get_num_threads():
         display.note(
             f"the checkpoint was made with {progress.num_threads} threads, this run has {torch.get_num_threads()}: "
             f"sums take another order, so the bits differ (trainer.num_threads = {progress.num_threads} keeps them)"
         )
+    for note in _about_average(recipe, progress):
+        display.note(note)
+    load_state(parts, resumption.checkpoint, progress)
+    return position_at(progress, _cursor(recipe, parts, resumption, display), parts.device)
+
+
+def load_state(parts: Parts, checkpoint: Path, progress: Progress) -> None:
+    """Weights, optimizer state and average of a verified checkpoint into the parts of a run, fresh or under way."""
     template = fill_template(parts.objective.state_dict(), progress.optimizer_layout, parts.device)
-    parts.state.apply(_load(parts, resumption.checkpoint, template))
-    meter = Meter(parts.device)
+    parts.state.apply(_load(parts, checkpoint, template))
+
+
+def position_at(progress: Progress, cursor: Cursor, device: torch.device) -> Position:
+    """Where a checkpoint stands, with its place in the data."""
+    meter = Meter(device)
     meter.restore(progress.meter)
     return Position(
         step=progress.step,
-        cursor=_cursor(recipe, parts, resumption, display),
+        cursor=cursor,
         tokens_seen=progress.tokens_seen,
         meter=meter,
         evaluations={name: dict(means) for name, means in progress.evaluations.items()},
-        skipped_steps=progress.skipped_steps,
+        guard=GuardState.from_json(progress.guard),
+        best=Best.from_json(progress.best),
         source_tokens=Counter(progress.source_tokens),
         left_out=Counter(progress.left_out),
+        position_losses={when: PositionLosses.from_json(said) for when, said in progress.position_losses.items()},
     )
+
+
+def _about_average(recipe: Recipe, progress: Progress) -> Iterator[str]:
+    """A line where an average begins or ends with this run."""
+    saved, wanted = UPDATES_KEY in progress.optimizer_layout, recipe.trainer.ema is not None
+    if wanted and not saved:
+        yield f"trainer.ema: the checkpoint has no average of the weights; it begins with those of step {progress.step}"
+    if saved and not wanted:
+        yield "trainer.ema is unset: the checkpoint's average of the weights is left behind"
 
 
 def _cursor(recipe: Recipe, parts: Parts, resumption: Resumption, display: Display) -> Cursor:

@@ -8,26 +8,27 @@ from pathlib import Path
 from rich.console import Console
 
 from neobert.files import write_json, write_text
-from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
-from neobert.training.assemble import Parts, assemble, build_trackers
+from neobert.training.assemble import Parts, assemble, build_trackers, close_trackers
+from neobert.training.best import settle_best
 from neobert.training.command import command_to_go_on
 from neobert.training.compilation import clear_compile_failures
 from neobert.training.data_end import DATA_ENDED, ended_early, will_end_early
-from neobert.training.data_parts import vocabulary_length
 from neobert.training.devices import Placement, place, refuse_unfit_device
 from neobert.training.display import Display, make_display, notes_of_parts
 from neobert.training.environment import describe_environment
 from neobert.training.finish import finish
-from neobert.training.inspect import refuse_missing_weights
 from neobert.training.loop import Position, train
 from neobert.training.meter import Meter
 from neobert.training.recorder import Recorder
 from neobert.training.restore import restore
 from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare_resumption, recorded_recipe
-from neobert.training.run_directory import lock_run_directory, refuse_second_run, supersede
+from neobert.training.rollback import Rollback
+from neobert.training.run_directory import STEP_FOLDERS, lock_run_directory, refuse_second_run, supersede
 from neobert.training.saving import Saver
 from neobert.training.signals import StopSignal
+from neobert.training.starting_weights import refuse_unfit_weights, start_from_weights
+from neobert.warmup import describe_warmups
 
 
 def run(recipe: Recipe, console: Console | None = None) -> int:
@@ -45,23 +46,27 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         stack.callback(parts.training_data.close)
         position = _position(recipe, parts, resumption, display)
         _open(recipe, placement, directory, resumption, display)
+        if (line := settle_best(recipe.trainer, directory, position, STEP_FOLDERS)) is not None:
+            display.note(line)
         trackers = build_trackers(recipe, parts.context)
-        for tracker in trackers:
-            stack.callback(tracker.close)
-        return _train(recipe, parts, position, trackers, directory, display)
+        stack.callback(close_trackers, trackers)
+        saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
+        rollback = Rollback(recipe=recipe, parts=parts, directory=directory, display=display, trackers=trackers)
+        recorder = Recorder(trainer=recipe.trainer, trackers=trackers, display=display, save=saver.save)
+        return _train(parts, position, saver, recorder, rollback)
 
 
 def _resumption(recipe: Recipe, directory: Path, display: Display) -> Resumption | None:
     """Everything that could refuse the run, before data or model are touched."""
     if recipe.trainer.resume_from_checkpoint is None:
         refuse_second_run(directory, recipe)
-        refuse_missing_weights(recipe)
+        refuse_unfit_weights(recipe)
         return None
     checkpoint, notes = find_checkpoint(recipe, directory)
     for note in notes:
         display.note(note)
     if checkpoint is None:
-        refuse_missing_weights(recipe)
+        refuse_unfit_weights(recipe)
         return None
     if not is_own(checkpoint, directory):
         refuse_second_run(directory, recipe)
@@ -75,12 +80,10 @@ def _position(recipe: Recipe, parts: Parts, resumption: Resumption | None, displ
         position = restore(recipe, parts, resumption, display)
         display.note(f"going on from {resumption.checkpoint} at step {position.step}")
         return position
-    if recipe.model.weights is not None:
-        from neobert.weights import load_weights
-
-        objective = parts.objective
-        num_tokens = vocabulary_length(parts.tokenizer)
-        display.note(load_weights(recipe.model.weights, objective.encoder, objective.loss, num_tokens=num_tokens))
+    if (line := start_from_weights(recipe, parts, parts.objective)) is not None:
+        display.note(line)
+        if parts.average is not None:
+            parts.average.begin()
     return Position(step=0, cursor=parts.training_data.start(), tokens_seen=0, meter=Meter(parts.device))
 
 
@@ -88,28 +91,27 @@ def _open(
     recipe: Recipe, placement: Placement, directory: Path, resumption: Resumption | None, display: Display
 ) -> None:
     """The first writing into the folder, once nothing can be refused any more."""
-    moved = supersede(directory, resumption.progress.step if resumption else 0)
+    moved = supersede(directory, resumption.progress.step if resumption else -1)
     if moved:
         display.note(moved)
     write_text(directory / "recipe.toml", recipe.to_toml())
     write_json(directory / "environment.json", describe_environment(recipe, placement))
 
 
-def _train(
-    recipe: Recipe, parts: Parts, position: Position, trackers: list[Tracker], directory: Path, display: Display
-) -> int:
+def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, rollback: Rollback) -> int:
+    recipe, directory, display = saver.recipe, saver.directory, saver.display
     trainer = recipe.trainer
-    saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
-    recorder = Recorder(trainer=trainer, trackers=trackers, display=display, save=saver.save)
     for line in parts.training_data.report.lines():
         display.note(line)
+    for what, said in describe_warmups(trainer, recipe.dataset.max_seq_length):
+        display.note(f"{what}: {said}")
     for line in will_end_early(parts.training_data, position.cursor, position.step, trainer.max_steps):
         display.note(line)
     with StopSignal() as stop:
         try:
             display.start(trainer.max_steps, position.step)
             recorder.start(parts, position)
-            train(parts, position, trainer, recorder, stop)
+            train(parts, position, trainer, recorder, stop, rollback)
         finally:
             display.stop()
         if position.step < trainer.max_steps and not position.ended:

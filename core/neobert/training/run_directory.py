@@ -12,13 +12,14 @@ from pathlib import Path
 from neobert.errors import UserError
 from neobert.files import write_text
 from neobert.recipe import Recipe
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
 from neobert.training.checkpoints import step_directories
 from neobert.training.command import command, command_to_go_on
 
-CHECKPOINTS = "checkpoints"
-EXPORTS = "model_checkpoints"
+STEP_FOLDERS = (CHECKPOINTS, EXPORTS, AVERAGED_EXPORTS)
+"""What holds a folder for each saved step."""
 METRICS = "metrics.jsonl"
-OURS = ("recipe.toml", METRICS, CHECKPOINTS, EXPORTS)
+OURS = ("recipe.toml", METRICS, *STEP_FOLDERS)
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def supersede(path: Path, step: int) -> str | None:
     """Moves what is newer than ``step`` out of the way, so that two histories never join; says what was moved."""
     target = path / "superseded" / _next_name(path / "superseded")
     moved = []
-    for kind in (CHECKPOINTS, EXPORTS):
+    for kind in STEP_FOLDERS:
         for number, folder in step_directories(path / kind).items():
             if number > step:
                 (target / kind).mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import torch
@@ -11,12 +12,15 @@ from neobert.errors import UserError
 from neobert.export import export_model
 from neobert.files import disk_errors
 from neobert.recipe import Recipe
+from neobert.recipe.trainer import TrainerOptions
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
 from neobert.training.assemble import Parts
+from neobert.training.best import write_best
 from neobert.training.checkpoints import Progress, newest_intact, prune, save_checkpoint
 from neobert.training.command import command_to_go_on
 from neobert.training.display import Display
 from neobert.training.loop import Position
-from neobert.training.run_directory import CHECKPOINTS, EXPORTS
+from neobert.training.run_directory import STEP_FOLDERS
 from neobert.training.state import layout_of
 
 
@@ -50,12 +54,28 @@ class Saver:
             self.recipe.to_toml(),
             parts.tokenizer,
         )
-        export = self.directory / EXPORTS / str(step)
-        objective = parts.objective
-        self.notes = list(export_model(export, objective.encoder, objective.loss, self.recipe, parts.context))
-        for kind in (CHECKPOINTS, EXPORTS):
-            prune(self.directory / kind, self.recipe.trainer.save_total_limit)
+        self.notes = list(self._export(EXPORTS, position))
+        if parts.average is not None:
+            with parts.average.in_place():
+                self._export(AVERAGED_EXPORTS, position)
+        self._prune(position)
+        write_best(self.directory, position.best, STEP_FOLDERS)
         self.display.note(f"step {step}  saved {self.directory / CHECKPOINTS / str(step)}")
+
+    def _export(self, kind: str, position: Position) -> tuple[str, ...]:
+        objective = self.parts.objective
+        folder = self.directory / kind / str(position.step)
+        if folder.exists():  # of the same step: a run that stops where it has just saved
+            shutil.rmtree(folder)
+        return export_model(
+            folder, objective.encoder, objective.loss, self.recipe, self.parts.context, position.evaluations
+        )
+
+    def _prune(self, position: Position) -> None:
+        trainer, best = self.recipe.trainer, position.best
+        spare = (_goes_back_to(trainer, position.step), None if best is None else best.step)
+        for kind in STEP_FOLDERS:
+            prune(self.directory / kind, trainer.save_total_limit, spare)
 
     def _not_saved(self, position: Position, error: OSError) -> str:
         parent = self.directory / CHECKPOINTS
@@ -75,12 +95,21 @@ class Saver:
             tokens_seen=position.tokens_seen,
             meter=position.meter.state(),
             evaluations=position.evaluations,
-            skipped_steps=position.skipped_steps,
             source_tokens=position.source_tokens,
             left_out=position.left_out,
+            guard=position.guard.to_json(),
+            position_losses={when: losses.to_json() for when, losses in position.position_losses.items()},
+            best=None if position.best is None else position.best.to_json(),
             optimizer_layout=layout_of(state),
             data_fingerprint=self.parts.training_data.fingerprint,
             tokenizer_fingerprint=self.parts.tokenizer_fingerprint,
             num_threads=torch.get_num_threads(),
             world_size=self.parts.context.world_size,
         )
+
+
+def _goes_back_to(trainer: TrainerOptions, step: int) -> int | None:
+    """The checkpoint that a rollback from here would go back to: a stop in between must not push it out."""
+    if trainer.guard.action != "rollback" or trainer.save_steps is None:
+        return None
+    return step - step % trainer.save_steps

@@ -13,8 +13,10 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from neobert.context import ParameterGroup
+from neobert.training.average import WeightAverage
 
-OPTIMIZER = "optimizer."
+OPTIMIZER, AVERAGE = "optimizer.", "ema."
+UPDATES_KEY = f"{AVERAGE}updates"
 GROUPS_KEY = f"{OPTIMIZER}param_groups"
 
 
@@ -27,9 +29,10 @@ class RunState:
     groups: tuple[ParameterGroup, ...]
     initial_groups: list[dict[str, Any]]
     """The optimizer's group options as the recipe made them, before any step."""
+    average: WeightAverage | None = None
 
     def collect(self) -> dict[str, Any]:
-        """``encoder.*`` and ``loss.*``, ``optimizer.PARAMETER.KEY``, and the groups' options as JSON."""
+        """``encoder.*`` and ``loss.*``, ``optimizer.PARAMETER.KEY``, the groups' options as JSON, ``ema.PARAMETER``."""
         state: dict[str, Any] = dict(self.objective.state_dict())
         packed = self.optimizer.state_dict()
         names = self._names()
@@ -37,22 +40,37 @@ class RunState:
             for key, value in values.items():
                 state[f"{OPTIMIZER}{names[index]}.{key}"] = value
         state[GROUPS_KEY] = {"initial": self.initial_groups, "current": group_options(self.optimizer)}
+        if self.average is not None:
+            state |= {f"{AVERAGE}{name}": value for name, value in self.average.state().items()}
+            state[UPDATES_KEY] = self.average.updates
         return state
 
     def apply(self, state: Mapping[str, Any]) -> None:
-        """Puts a loaded state into place. Every key is used, or it is an error."""
+        """Puts a loaded state into place. Every key is used, or it is an error; only an average may be on one side
+        alone: one that this run has and the state lacks begins with the state's weights."""
         rest = dict(state)
         saved_groups = rest.pop(GROUPS_KEY)
         self.objective.load_state_dict(weights_of(rest), strict=True)
+        self._apply_average(state)
         moments = {key: value for key, value in rest.items() if key.startswith(OPTIMIZER)}
         packed = self.optimizer.state_dict()
         packed["state"] = self._by_index(moments)
-        for group, initial, saved in zip(
-            packed["param_groups"], saved_groups["initial"], saved_groups["current"], strict=True
+        for group, fresh, initial, saved in zip(
+            packed["param_groups"], self.initial_groups, saved_groups["initial"], saved_groups["current"], strict=True
         ):
-            group.update(_evolved(group, initial, saved))
+            _reset(group, fresh)
+            group.update(_evolved(group, fresh, initial, saved))
         self.optimizer.load_state_dict(packed)
         self._keep_dtypes(packed["state"])
+
+    def _apply_average(self, state: Mapping[str, Any]) -> None:
+        if self.average is None:
+            return
+        saved = averages_of(state)
+        if saved:
+            self.average.load(saved, state[UPDATES_KEY])
+        else:
+            self.average.begin()
 
     def _keep_dtypes(self, saved: Mapping[int, Mapping[str, Any]]) -> None:
         """Torch casts what it loads to the parameter's dtype: a moment of another one is put back as it was."""
@@ -85,7 +103,14 @@ class RunState:
 
 def weights_of(state: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a state that is the model's and the loss's."""
-    return {key: value for key, value in state.items() if not key.startswith(OPTIMIZER)}
+    return {key: value for key, value in state.items() if not key.startswith((OPTIMIZER, AVERAGE))}
+
+
+def averages_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameter name -> its averaged weights; empty where a state has none."""
+    found = {key.removeprefix(AVERAGE): value for key, value in state.items() if key.startswith(AVERAGE)}
+    found.pop(UPDATES_KEY.removeprefix(AVERAGE), None)
+    return found
 
 
 def fill_template(weights: Mapping[str, Any], layout: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
@@ -102,22 +127,25 @@ def fill_template(weights: Mapping[str, Any], layout: Mapping[str, Any], device:
 
 
 def layout_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What the optimizer's part of a state looks like: a fresh optimizer has none of it before its first step."""
+    """What the optimizer's part of a state, and the average, look like: a fresh optimizer has nothing before its first
+    step, and a run may have no average."""
     return {
         key: {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
         if isinstance(value, Tensor)
         else None
         for key, value in state.items()
-        if key.startswith(OPTIMIZER)
+        if key.startswith((OPTIMIZER, AVERAGE))
     }
 
 
 def group_options(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     """Each group's options as JSON values, the learning rate of the moment left out: a schedule makes that."""
-    return [
-        {key: _plain(value) for key, value in group.items() if key not in ("params", "param_names", "lr")}
-        for group in optimizer.param_groups
-    ]
+    return [{key: _plain(group[key]) for key in group_keys(group)} for group in optimizer.param_groups]
+
+
+def group_keys(group: Mapping[str, Any]) -> list[str]:
+    """The options of a group that are the optimizer's state."""
+    return [key for key in group if key not in ("params", "param_names", "lr")]
 
 
 def _plain(value: Any) -> Any:
@@ -133,11 +161,21 @@ def _like(value: Any, fresh: Any) -> Any:
     return tuple(value) if isinstance(fresh, tuple) else value
 
 
-def _evolved(fresh: Mapping[str, Any], initial: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Saved values, except where this recipe says another one than the checkpoint's did: what it says is meant.
+def _reset(group: dict[str, Any], fresh: Mapping[str, Any]) -> None:
+    """Options as they were before any step: this optimizer may have done some, and the state be an earlier one's."""
+    for key in group_keys(group):
+        if key in fresh:
+            group[key] = _like(fresh[key], group[key])
+        else:
+            del group[key]
+
+
+def _evolved(
+    group: Mapping[str, Any], fresh: Mapping[str, Any], initial: Mapping[str, Any], saved: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Saved values, except where this recipe (``fresh``) says another one than the checkpoint's did (``initial``): what
+    it says is meant.
 
     What neither says is the optimizer's own, added while it ran.
     """
-    return {
-        key: _like(value, fresh.get(key)) for key, value in saved.items() if _plain(fresh.get(key)) == initial.get(key)
-    }
+    return {key: _like(value, group.get(key)) for key, value in saved.items() if fresh.get(key) == initial.get(key)}

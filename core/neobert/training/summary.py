@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,26 +10,58 @@ from rich.table import Table
 from rich.text import Text
 
 from neobert.data.report import SourceReport
+from neobert.training.best import BEST
+from neobert.training.figures import figures_table
+from neobert.training.guard import GuardState
 from neobert.training.phrases import Phrase
+from neobert.training.positions import PositionRow
+from neobert.training.recorder import AVERAGED
 from neobert.wording import counted
+
+SHOWN = 10
+"""Skipped steps that are listed, the last ones."""
 
 
 def losses_table(evaluations: Mapping[str, Mapping[str, float]], unigram: float | None) -> Table | None:
-    """Held-out loss before and after, beside the unigram model's, in nats a token."""
+    """Held-out loss before and after, beside the unigram model's, in nats a token; averaged weights and those
+    of the best step have a row."""
     if "after" not in evaluations:
         return None
     table = Table(title="held-out masked-token loss (nats a token)", title_justify="left")
+    others = {AVERAGED: "averaged", BEST: "of the best step"}
+    others = {key: name for key, name in others.items() if key in evaluations}
+    names = {"after": "as trained", **others} if others else {"after": ""}
+    if len(names) > 1:
+        table.add_column("weights")
     for column in ("before", "after", "unigram model", "below unigram"):
         table.add_column(column, justify="right")
-    after = evaluations["after"]["loss"]
     before = evaluations.get("before", {}).get("loss")
-    table.add_row(
-        "-" if before is None else f"{before:.4f}",
-        f"{after:.4f}",
-        "-" if unigram is None else f"{unigram:.4f}",
-        "-" if unigram is None else f"{unigram - after:.4f}",
-    )
+    for key, name in names.items():
+        after = evaluations[key]["loss"]
+        table.add_row(
+            *([name] if name else []),
+            "-" if before is None else f"{before:.4f}",
+            f"{after:.4f}",
+            "-" if unigram is None else f"{unigram:.4f}",
+            "-" if unigram is None else f"{unigram - after:.4f}",
+        )
     return table
+
+
+def positions_table(rows: Sequence[PositionRow]) -> Table:
+    """Held-out loss by position before and after; what is within twice its noise is no change to speak of."""
+    table = Table(title="the same by a token's position in its sequence", title_justify="left")
+    for column in ("positions", "tokens", "before", "after", "difference", "noise"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        numbers = (("before", ".4f"), ("after", ".4f"), ("difference", "+.4f"), ("noise", ".4f"))
+        cells = (_number(getattr(row, name), form) for name, form in numbers)
+        table.add_row(row.name, f"{row.tokens:,}", *cells)
+    return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def mixture_lines(sources: Sequence[SourceReport], tokens: Mapping[str, int]) -> list[str]:
@@ -54,20 +86,38 @@ def left_out_lines(counts: Mapping[str, int]) -> list[str]:
     ]
 
 
+def guard_lines(guard: GuardState) -> Iterator[str]:
+    """What the guard did, if anything."""
+    if guard.skipped:
+        yield f"{counted(len(guard.skipped), 'step')} skipped: {_listed(guard.skipped)}"
+    for back in guard.rollbacks:
+        yield f"went back from step {back['step']} to {back['to']}: {back['reason']}"
+
+
+def _listed(steps: Sequence[int]) -> str:
+    shown = ", ".join(map(str, steps[-SHOWN:]))
+    return shown if len(steps) <= SHOWN else f"..., {shown}"
+
+
 def show_summary(
     console: Console,
     *,
     evaluations: Mapping[str, Mapping[str, float]],
     unigram: float | None,
+    positions: Sequence[PositionRow],
     phrases: Sequence[Phrase],
     notes: Sequence[str],
     places: Mapping[str, Path],
     next_commands: Sequence[str],
+    embeds: bool = False,
 ) -> None:
-    """Prints it. User text is never parsed as markup."""
+    """Prints it; of a run that makes embeddings the figures of those. User text is never parsed as markup."""
     console.print()
-    table = losses_table(evaluations, unigram)
+    table = figures_table(evaluations) if embeds else losses_table(evaluations, unigram)
     console.print(table if table is not None else "no held-out data: nothing was evaluated")
+    if positions:
+        console.print(positions_table(positions))
+        console.print("noise: standard error of the difference, over documents")
     if phrases:
         console.print("\nmasked held-out phrases, and the model's guesses:")
         for phrase in phrases:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from neobert.data import EvaluationData
-from neobert.training.evaluate import LABELS, MASKED_POSITIONS
+from neobert.training.positions import LABELS, MASKED_POSITIONS
+
+
+def asks_for_tokens(data: EvaluationData) -> bool:
+    """Whether batches have masked tokens: counting those of all documents is for nothing otherwise."""
+    first = next(iter(data), None)
+    return first is not None and {MASKED_POSITIONS, LABELS} <= set(first.fields)
 
 
 def unigram_cross_entropy(token_counts: np.ndarray, data: EvaluationData) -> float | None:

@@ -10,6 +10,7 @@ Shapes: T tokens in the stream, H heads, D head dim; a run is B neighbouring seq
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any, cast
@@ -41,7 +42,7 @@ class _Attention(torch.autograd.Function):
         out = q.new_empty(q.shape)
         logsumexps = []
         for (q_BHLD, out_BHLD), (k_BHLD, v_BHLD), mask in _by_block(runs, window, (q, out), (k, v)):
-            result, logsumexp = _forward(q_BHLD, k_BHLD, v_BHLD, attn_mask=mask, scale=scale)
+            result, logsumexp = _forward(*_as_computed(q_BHLD, k_BHLD, v_BHLD), attn_mask=mask, scale=scale)
             out_BHLD.copy_(result)
             logsumexps.append(logsumexp)
         ctx.save_for_backward(q, k, v, out, *logsumexps)
@@ -59,8 +60,8 @@ class _Attention(torch.autograd.Function):
         blocks = _by_block(ctx.runs, ctx.window, (with_rows(grad), q, out, for_q), (k, v, for_k, for_v))
         for logsumexp, (of_queries, of_keys, mask) in zip(logsumexps, blocks, strict=True):
             (grad_BHLD, q_BHLD, out_BHLD, to_q), (k_BHLD, v_BHLD, to_k, to_v) = of_queries, of_keys
-            inputs = (grad_BHLD, q_BHLD, k_BHLD, v_BHLD, out_BHLD, logsumexp, 0.0, False)
-            results = _backward(*inputs, attn_mask=mask, scale=ctx.scale)
+            inputs = _as_computed(grad_BHLD, q_BHLD, k_BHLD, v_BHLD, out_BHLD)
+            results = _backward(*inputs, logsumexp, 0.0, False, attn_mask=mask, scale=ctx.scale)
             for place, result in zip((to_q, to_k, to_v), results, strict=True):
                 put(place, result)
         return for_q, for_k, for_v, None, None, None
@@ -77,12 +78,30 @@ def _by_block(
         for queries, keys, seen in bands(length, window, of_queries[0].device):
             mine = tuple(view[:, :, queries] for view in views[: len(of_queries)])
             theirs = tuple(view[:, :, keys] for view in views[len(of_queries) :])
-            yield mine, theirs, None if seen is None else _added(seen, of_queries[0].dtype)
+            yield mine, theirs, None if seen is None else _added(seen, _computed_in(of_queries[0].dtype))
 
 
 def _added(seen: Tensor, dtype: torch.dtype) -> Tensor:
     """Zero where a token is seen; minus infinity where it is not, which leaves it no share."""
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -math.inf)
+
+
+def _as_computed(*streams: Tensor) -> Views:
+    """In the dtype that the kernel computes in. What is kept stays narrow."""
+    dtype = _computed_in(streams[0].dtype)
+    return tuple(stream.to(dtype) for stream in streams)
+
+
+def _computed_in(dtype: torch.dtype) -> torch.dtype:
+    """float32 in place of bfloat16 where that is slower: the kernel multiplies it by torch's plain products then, up
+    to three times as slow for short sequences."""
+    return torch.float32 if dtype == torch.bfloat16 and not _has_bfloat16_matrices() else dtype
+
+
+@functools.cache
+def _has_bfloat16_matrices() -> bool:
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("amx_bf16", False))
 
 
 def _by_run(runs: Runs, *streams: Tensor) -> Iterator[tuple[Tensor, ...]]:

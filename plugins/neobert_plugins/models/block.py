@@ -5,13 +5,14 @@ Shapes: T tokens in the stream, M of them wanted, H heads, D head dim, C hidden 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neobert import FusedMatrix
 from neobert_plugins.models.gating import gated_linear
-from neobert_plugins.models.norm import RMSNorm
+from neobert_plugins.models.norm import RMSNorm, project_normed
 from neobert_plugins.models.rotary import split_rotated
 
 if TYPE_CHECKING:
@@ -36,16 +37,25 @@ class Block(nn.Module):
         self.ffn_norm = make_norm(options)
         self.ffn = _make_feed_forward(options)
 
+    @property
+    def fused_matrices(self) -> dict[str, FusedMatrix]:
+        """How the rows of fused weights are divided, by the parameter's name in the block."""
+        fused = {"qkv.weight": FusedMatrix(("query", "key", "value"), groups=self.num_heads)}
+        if isinstance(self.ffn, SwiGLU):
+            fused["ffn.w12.weight"] = FusedMatrix(("gate", "up"))
+        return fused
+
     def forward(
         self, hidden: Tensor, rotary: Tensor | None, layout: SequenceLayout, keep: Tensor | None = None
     ) -> Tensor:
         """hidden (T, C) -> (T, C), or (M, C) with ``keep`` (M,): past attention no token needs another."""
         dropout_p = self.dropout_prob if self.training else 0.0
-        q, k, v = split_heads(self.qkv(self.attention_norm(hidden)), self.num_heads, rotary)
+        qkv = project_normed(self.attention_norm, self.qkv, hidden)
+        q, k, v = split_heads(qkv, self.num_heads, rotary)
         seen_TC = self.attend(q, k, v, layout, scale=self.scale, dropout_p=dropout_p, **self.reach).flatten(1)
         seen_TC, hidden = select(keep, seen_TC, hidden)
         hidden = hidden + F.dropout(self.wo(seen_TC), dropout_p)
-        return hidden + F.dropout(self.ffn(self.ffn_norm(hidden)), dropout_p)
+        return hidden + F.dropout(self.ffn(hidden, self.ffn_norm), dropout_p)
 
 
 class SwiGLU(nn.Module):
@@ -56,9 +66,22 @@ class SwiGLU(nn.Module):
         self.w12 = nn.Linear(hidden_size, 2 * width, bias=False)
         self.w3 = nn.Linear(width, hidden_size, bias=False)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """(T, C) -> (T, C)."""
-        return gated_linear(self.w12(hidden), self.w3.weight)
+    def forward(self, hidden: Tensor, norm: nn.Module) -> Tensor:
+        """(T, C), to be normed first -> (T, C)."""
+        return gated_linear(project_normed(norm, self.w12, hidden), self.w3.weight)
+
+
+class GELU(nn.ModuleList):
+    """A feed-forward layer without a gate."""
+
+    def __init__(self, hidden_size: int, width: int) -> None:
+        up, down = nn.Linear(hidden_size, width, bias=False), nn.Linear(width, hidden_size, bias=False)
+        super().__init__((up, nn.GELU(), down))
+
+    def forward(self, hidden: Tensor, norm: nn.Module) -> Tensor:
+        """(T, C), to be normed first -> (T, C)."""
+        up, activation, down = self
+        return cast(Tensor, down(activation(project_normed(norm, cast(nn.Linear, up), hidden))))
 
 
 def split_heads(qkv: Tensor, num_heads: int, rotary: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,11 +110,5 @@ def make_norm(options: NeoBERT) -> nn.Module:
 
 
 def _make_feed_forward(options: NeoBERT) -> nn.Module:
-    width = options.feed_forward_width
-    if options.hidden_act == "swiglu":
-        return SwiGLU(options.hidden_size, width)
-    return nn.Sequential(
-        nn.Linear(options.hidden_size, width, bias=False),
-        nn.GELU(),
-        nn.Linear(width, options.hidden_size, bias=False),
-    )
+    kind = SwiGLU if options.hidden_act == "swiglu" else GELU
+    return kind(options.hidden_size, options.feed_forward_width)

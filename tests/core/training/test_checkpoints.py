@@ -36,5 +36,12 @@ def test_retention_keeps_the_newest_and_what_is_not_ours(tmp_path: Path) -> None
     (tmp_path / "0").mkdir()
     prune(tmp_path, 2)
     assert list(step_directories(tmp_path)) == [3, 2, 0]
+    _make(tmp_path, 4)
+    prune(tmp_path, 1, spare=(2,))
+    assert list(step_directories(tmp_path)) == [4, 2, 0]
+    prune(tmp_path, 1)
+    _make(tmp_path, 3)
+    prune(tmp_path, 2)
+    assert list(step_directories(tmp_path)) == [4, 3, 0]
     prune(tmp_path, None)
-    assert list(step_directories(tmp_path)) == [3, 2, 0]
+    assert list(step_directories(tmp_path)) == [4, 3, 0]

@@ -50,6 +50,14 @@ def test_weights_gradients_and_state_are_exact(workdir: Path) -> None:
     assert adamw.optimizer_state - estimate().optimizer_state == matrices + 2 * 4 * 4
 
 
+def test_an_average_is_one_more_copy_of_the_weights(workdir: Path) -> None:
+    plain, averaged = estimate(), estimate("--trainer.ema.decay=0.99")
+    assert (plain.average, averaged.average) == (0, plain.weights)
+    assert averaged.passing == plain.passing
+    said = dict(describe(load_recipe("recipe.toml", ["--trainer.ema.decay=0.99"])))["estimated peak memory"]
+    assert "averaged weights" in said
+
+
 def test_what_passes_follows_the_recipe(workdir: Path) -> None:
     plain = estimate().passing
     assert estimate("--trainer.gradient_checkpointing=true").passing < plain

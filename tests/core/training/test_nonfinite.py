@@ -34,15 +34,15 @@ def bad_third_step(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stop_saves_what_was_good_and_says_how_to_go_on(go: Run) -> None:
     with pytest.raises(UserError, match="step 3: the gradient is not finite") as stopped:
         go()
-    assert "on_nonfinite_gradient skip" in str(stopped.value)
-    status, said = go("--trainer.resume_from_checkpoint=latest", "--trainer.on_nonfinite_gradient=skip")
+    assert "guard.action skip" in str(stopped.value)
+    status, said = go("--trainer.resume_from_checkpoint=latest", "--trainer.guard.action=skip")
     assert status == 0
     assert "at step 2" in said
 
 
 @pytest.mark.usefixtures("bad_third_step")
 def test_a_skipped_step_is_counted_and_leaves_no_nan(go: Run) -> None:
-    status, _ = go("--trainer.on_nonfinite_gradient=skip")
+    status, _ = go("--trainer.guard.action=skip")
     assert status == 0
     lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     trained = [line for line in lines if "train/loss" in line]

@@ -116,3 +116,35 @@ def test_options_that_an_optimizer_adds_and_moments_of_any_dtype_go_on_bit_for_b
     for name, value in first.collect().items():
         if isinstance(value, torch.Tensor):
             assert torch.equal(value, second.collect()[name]), name
+
+
+def test_an_optimizer_that_went_on_goes_back_bit_for_bit() -> None:
+    run, other = _counting(), _counting()
+    _step(run)
+    saved = {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in run.collect().items()}
+    saved[GROUPS_KEY] = json.loads(json.dumps(saved[GROUPS_KEY]))
+    for _ in range(3):
+        _step(run)
+        run.optimizer.param_groups[0]["later"] = 3  # an option that the state does not have
+    _load(run, saved)
+    _load(other, saved)
+    assert "later" not in run.optimizer.param_groups[0]
+    for _ in range(2):
+        _step(run)
+        _step(other)
+    assert run.collect().keys() == other.collect().keys()
+    for name, value in run.collect().items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, other.collect()[name]), name
+        else:
+            assert value == other.collect()[name]
+
+
+def test_going_back_to_another_recipes_state_takes_what_this_recipe_says() -> None:
+    old = _make(_objective(), eps=1e-6)
+    _step(old)
+    saved = old.collect()
+    run = _make(_objective(), eps=1e-4)
+    run.optimizer.param_groups[0]["eps"] = 1e-2  # adapted as it ran
+    _load(run, saved)
+    assert run.optimizer.param_groups[0]["eps"] == 1e-4

@@ -80,6 +80,24 @@ def test_sdpa_takes_the_dtype_that_autocast_asks_for(monkeypatch):
     torch.testing.assert_close(here, elsewhere)
 
 
+@pytest.mark.skipif(not cpu.HAS_KERNEL, reason="this torch has no flash kernel for the CPU by that name")
+def test_without_bfloat16_matrices_only_results_are_rounded(monkeypatch):
+    monkeypatch.setattr(cpu, "_has_bfloat16_matrices", lambda: False)
+    layout = SequenceLayout.from_lengths((6, 6, 2))
+    torch.manual_seed(0)
+    narrow = torch.randn(3, 14, 2, 8, dtype=torch.bfloat16, requires_grad=True)
+    wide = narrow.detach().float().requires_grad_()
+    found, exact = (sdpa.attend(*qkv.unbind(0), layout, scale=0.4) for qkv in (narrow, wide))
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, exact.bfloat16())
+    upstream = torch.randn(14, 2, 8).bfloat16()
+    (grad,), (wide_grad,) = (
+        torch.autograd.grad(out, qkv, upstream.to(out.dtype)) for out, qkv in ((found, narrow), (exact, wide))
+    )
+    assert grad.dtype == torch.bfloat16
+    torch.testing.assert_close(grad.float(), wide_grad, rtol=2e-2, atol=2e-2)
+
+
 @backends
 def test_nothing_leaks_across_sequences(attend):
     lengths = (3, 3, 2, 1)

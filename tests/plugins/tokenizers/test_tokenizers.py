@@ -12,7 +12,9 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from neobert import BuildContext, UserError
+from neobert import BuildContext, Roles, UserError
+from neobert.files import write_manifest
+from neobert.testing import make_context
 from neobert_plugins.tokenizers import wordpiece
 from neobert_plugins.tokenizers.options import Pretrained, TrainWordPiece
 
@@ -112,6 +114,28 @@ def test_streams_are_read_up_to_a_limit():
     assert "cafe" in tokenizer.tokenize("café")
 
 
+def test_texts_of_every_role_are_trained_on():
+    roles = Roles(required=("query", "positive"), optional=("negatives", "label"))
+    columns = {
+        "query": ["abc abc"] * 4,
+        "positive": ["def"] * 4,
+        "negatives": [["ghi", None]] * 4,
+        "label": ["jkl"] * 4,
+    }
+    rows = datasets.Dataset.from_dict(columns)
+    for found in (rows, rows.to_iterable_dataset()):
+        vocabulary = TrainWordPiece(vocab_size=60).build(context_of(found, roles)).get_vocab()
+        assert {"abc", "def", "ghi"} <= vocabulary.keys()
+        assert "j" not in vocabulary
+    ids = datasets.Dataset.from_dict({"query": [[1]], "positive": [[2]]})
+    with pytest.raises(UserError, match="holds token ids"):
+        TrainWordPiece().build(context_of(ids, roles))
+
+
+def context_of(rows, roles):
+    return make_context(dataset={"train": rows}, roles=roles)
+
+
 def test_token_ids_are_no_text():
     with pytest.raises(UserError, match="holds token ids"):
         TrainWordPiece().build(context([[1]], "input_ids"))
@@ -176,3 +200,45 @@ def test_a_name_that_is_neither_a_folder_nor_in_the_cache(monkeypatch):
 def test_a_folder_without_a_tokenizer(tmp_path):
     with pytest.raises(UserError, match="the folder gives no tokenizer"):
         Pretrained(path=str(tmp_path)).build(context())
+
+
+def as_run(folder, *steps):
+    """A run's folder with checkpoints, each with a tokenizer of its own."""
+    for step in steps:
+        checkpoint = folder / "checkpoints" / str(step)
+        saved(
+            checkpoint / "tokenizer",
+            ["a", "[MASK]", "[PAD]", *map(str, range(step))],
+            mask_token="[MASK]",
+            pad_token="[PAD]",
+        )
+        write_manifest(checkpoint)
+    return folder
+
+
+def test_of_a_run_a_checkpoint_and_an_export(tmp_path):
+    run = as_run(tmp_path / "run", 1, 2)
+    assert len(Pretrained(path=str(run)).build(context())) == 5
+    assert len(Pretrained(path=str(run / "checkpoints" / "1")).build(context())) == 4
+    (run / "checkpoints" / "2" / "tokenizer" / "tokenizer.json").write_text("cut")
+    assert len(Pretrained(path=str(run)).build(context())) == 4
+    with pytest.raises(UserError, match=r"tokenizer\.path: .*2 is damaged"):
+        Pretrained(path=str(run / "checkpoints" / "2")).build(context())
+    (run / "checkpoints" / "1" / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"tokenizer\.path: .*run without a complete checkpoint \(2 incomplete"):
+        Pretrained(path=str(run)).build(context())
+
+
+def test_of_an_export_whose_architecture_the_library_does_not_know(tmp_path, capfd):
+    path = saved(tmp_path / "export", ["a", "[MASK]", "[PAD]"], mask_token="[MASK]", pad_token="[PAD]")
+    (tmp_path / "export" / "config.json").write_text('{"model_type": "neobert"}')
+    capfd.readouterr()
+    assert len(Pretrained(path=path).build(context())) == 3
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_known_without_data(tmp_path):
+    run = as_run(tmp_path / "run", 1)
+    options = Pretrained(path=str(run))
+    assert options.known_vocab_size() == len(options.known_tokenizer()) == 4
+    assert Pretrained(path="some/name").known_tokenizer() is None
