@@ -16,6 +16,7 @@ from neobert.hookspecs import hookimpl
 from neobert.interfaces import LossOutput, SentenceHead
 from neobert.mixture import Mixture, MixtureSource
 from neobert.parts import Part, part
+from neobert.roles import Roles
 
 if TYPE_CHECKING:
     from neobert.batch import Batch, SequenceLayout
@@ -33,6 +34,7 @@ __all__ = [
     "ParameterGroup",
     "Part",
     "RecipeError",
+    "Roles",
     "SentenceHead",
     "SequenceLayout",
     "UserError",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from neobert.interfaces import Encoder
+    from neobert.roles import Roles
 
 T = TypeVar("T")
 
@@ -63,6 +64,8 @@ class BuildContext:
     run_directory: Path
     max_seq_length: int
     max_steps: int
+    roles: Roles | None = None
+    """What the run's datacollator takes of each row, by role; None where it takes token sequences."""
     compute_dtype: str = "float32"
     """What q, k and v come in while training: ``bfloat16`` under ``trainer.mixed_precision = "bf16"``."""
     _vocab_size: int | None = field(default=None)

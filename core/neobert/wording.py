@@ -6,12 +6,17 @@ from collections.abc import Iterable
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 document``, ``2,000 documents``, ``3 batches``: the noun's plural where it is not one of them."""
-    ending = "es" if noun.endswith(("s", "x", "tch", "sh")) else "s"
-    return f"{number:,} {noun}{'' if number == 1 else ending}"
+    """``1 document``, ``2,000 documents``, ``3 batches``, ``4 queries``: the plural where it is not one of them."""
+    return f"{number:,} {noun if number == 1 else _plural(noun)}"
 
 
 def listed(names: Iterable[str], joined: str = "and") -> str:
     """``a``, ``a and b``, ``a, b and c``; empty for none."""
     *first, last = [*names] or [""]
     return f"{', '.join(first)} {joined} {last}" if first else last
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "tch", "sh")) else f"{noun}s"

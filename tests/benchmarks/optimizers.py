@@ -22,6 +22,10 @@ from attrs import frozen
 
 OPTIMIZERS = {
     "adamw": {"name": "adamw", "lr": 0.003},
+    "adam": {"name": "adam", "lr": 0.003},
+    "stable_adamw": {"name": "stable_adamw", "lr": 0.003},
+    "muon, fused": {"name": "muon", "lr": 0.02, "adamw_lr": 0.01, "split_fused": False},
+    "muon": {"name": "muon", "lr": 0.02, "adamw_lr": 0.01},
 }
 """Tables for recipes/pretrain.toml, each with the best of the rates that were tried (docs/optimizers.md has them)."""
 TARGET = "adamw"

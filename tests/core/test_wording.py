@@ -17,6 +17,9 @@ from neobert.wording import counted, listed
         (2, "batch", "2 batches"),
         (3, "pass", "3 passes"),
         (2, "epoch", "2 epochs"),
+        (1, "query", "1 query"),
+        (2, "query", "2 queries"),
+        (2, "key", "2 keys"),
     ],
 )
 def test_numbers_with_their_nouns(number, noun, said):

@@ -29,6 +29,10 @@ CASES = [
     ("dataset", "stdlib", {"material": ("topics",)}),
     ("datacollator", "mlm", {}),
     ("datacollator", "mlm", {"mlm_probability": 1.0, "mask_all": True}),
+    ("datacollator", "pairs", {}),
+    ("datacollator", "sentences", {}),
+    ("datacollator", "labelled", {}),
+    ("datacollator", "scored_pairs", {}),
     ("loss", "masked_lm", {}),
     ("loss", "full_logits_lm", {}),
     ("loss", "info_nce", {}),
@@ -68,6 +72,7 @@ NOT_RUN_HERE = {
     ("dataset", "disk"): "needs a folder; below",
     ("dataset", "files"): "needs files; below",
     ("dataset", "mix"): "needs sources; see tests/plugins/datasets",
+    ("dataset", "stdlib_pairs"): "parses the whole library twice; a smaller one in tests/plugins/datasets",
     ("dataset", "hub"): "needs the network; see tests/plugins/datasets",
 }
 

@@ -38,6 +38,8 @@ class Flag:
     """Whether its command works on RECIPE and overrides."""
     optional: bool = False
     """Whether its value, a number, may be left out."""
+    several: bool = False
+    """Whether it takes all values up to the next flag, one at least."""
 
 
 FLAGS = (
@@ -78,7 +80,23 @@ FLAGS = (
         "preprocess",
         takes_recipe=True,
     ),
-    Flag("--output", ("FOLDER",), "with --preprocess: where the data goes; unset: trainer.output_dir with -data"),
+    Flag(
+        "--evaluate",
+        ("FOLDER",),
+        "measure the embeddings of a run, a checkpoint, an export or another model's folder on --tasks",
+        "evaluate",
+    ),
+    Flag(
+        "--tasks",
+        ("KIND=FILE ...",),
+        "with --evaluate: retrieval=, similarity=, classification= with a file of JSON lines, mteb= with a task's name",
+        several=True,
+    ),
+    Flag(
+        "--output",
+        ("PATH",),
+        "with --preprocess: the data's folder (unset: trainer.output_dir with -data); with --evaluate: a JSON file",
+    ),
     Flag(
         "--list-plugins",
         (),
@@ -100,10 +118,11 @@ FLAGS = (
 )
 _BY_NAME = {flag.name: flag for flag in FLAGS}
 _GOES_WITH = {
-    "--kind": "--list-plugins",
-    "--json": "--list-plugins",
-    "--output": "--preprocess",
-    "--ema": "--export",
+    "--kind": ("--list-plugins",),
+    "--json": ("--list-plugins",),
+    "--output": ("--preprocess", "--evaluate"),
+    "--tasks": ("--evaluate",),
+    "--ema": ("--export",),
 }
 
 
@@ -170,6 +189,8 @@ def _with_flag(arguments: Arguments, flag: Flag, values: list[str], rest: list[s
             msg = f"{flag.name} needs {' and '.join(flag.values)}"
             raise UsageError(msg)
         values.append(rest.pop(0))
+    while flag.several and rest and not rest[0].startswith("--"):
+        values.append(rest.pop(0))
     return evolve(arguments, given={**arguments.given, flag.name: tuple(values)})
 
 
@@ -214,9 +235,9 @@ def _consistent(arguments: Arguments) -> Arguments:
     if len(commands) > 1:
         msg = f"{' and '.join(commands)} exclude each other"
         raise UsageError(msg)
-    for name, command in _GOES_WITH.items():
-        if name in arguments.given and commands != [command]:
-            msg = f"{name} goes with {command}"
+    for name, owners in _GOES_WITH.items():
+        if name in arguments.given and not set(commands) & set(owners):
+            msg = f"{name} goes with {' or '.join(owners)}"
             raise UsageError(msg)
     if not commands or _BY_NAME[commands[0]].takes_recipe:
         assert arguments.path

@@ -14,6 +14,7 @@ usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run --list-plugins [--kind KIND] [--json]
        neobert-run --explain KIND.NAME
        neobert-run --export CHECKPOINT FOLDER [--ema]
+       neobert-run --evaluate FOLDER --tasks KIND=FILE ... [--output FILE]
 
 Trains a text encoder as a recipe (a TOML file) says.
 """

@@ -53,7 +53,7 @@ def compare_outputs(folder: Path, encoder: Any, loss: Any | None, context: Build
     """
     theirs = _load(folder, with_head=loss is not None).to(context.device)
     largest = 0.0
-    for ids in _samples(encoder, context):
+    for ids in samples(encoder, context):
         with torch.no_grad():
             hidden = encoder(ids, SequenceLayout.from_lengths([len(ids)], context.device))
             ours = hidden if loss is None else loss.logits(encoder, hidden)
@@ -78,7 +78,7 @@ def _load(folder: Path, *, with_head: bool) -> Any:
     return model.eval()
 
 
-def _samples(encoder: Any, context: BuildContext) -> list[Tensor]:
+def samples(encoder: Any, context: BuildContext) -> list[Tensor]:
     """A long and a short sequence of ordinary token ids, and those of the lengths that an encoder names itself."""
     rng = np.random.default_rng(derive_seed(context.seed, "export"))
     telling = (min(length, LONGEST) for length in getattr(encoder, "telling_lengths", ()))

@@ -3,42 +3,55 @@
 from __future__ import annotations
 
 import json
-import logging
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save_file
 
 from neobert.context import BuildContext
+from neobert.export.card import model_card
 from neobert.export.compare import compare_outputs, reference_encoder
+from neobert.export.compare_embeddings import compare_embeddings
 from neobert.export.native import is_native
 from neobert.export.plan import ExportPlan, plan_export
+from neobert.export.quiet import quiet_transformers
+from neobert.export.sentence_files import MODULES_FILE, write_sentence_files
 from neobert.files import new_directory, write_json, write_text
 from neobert.modes import evaluation_mode
 from neobert.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
 WEIGHTS_FILE = "model.safetensors"
 
 
-def export_model(folder: Path, encoder: Any, loss: Any, recipe: Recipe, context: BuildContext) -> tuple[str, ...]:
+def export_model(
+    folder: Path,
+    encoder: Any,
+    loss: Any,
+    recipe: Recipe,
+    context: BuildContext,
+    evaluations: Mapping[str, Mapping[str, float]] | None = None,
+) -> tuple[str, ...]:
     """Writes ``folder`` so that stock libraries open it; returns what there is to say about it.
 
-    What a native architecture expresses is loaded back and compared under the recipe's reference backend.
-    Raises RuntimeError when it does not compute the same; nothing is left under the name then.
+    What a native architecture expresses is loaded back and compared under the recipe's reference backend, embeddings
+    with sentence-transformers where it is installed. Raises RuntimeError when it does not compute the same; nothing is
+    left under the name then. ``evaluations`` are the run's own results, for the model card.
     """
     with evaluation_mode(encoder, loss):
         plan = plan_export(encoder, loss, recipe, context.tokenizer)
+        notes = list(plan.notes)
         with new_directory(folder) as directory:
-            _write(directory, plan, recipe, context)
+            _write(directory, plan, recipe, context, evaluations or {})
             if plan.native:
                 reference = reference_encoder(encoder, recipe, context)
-                with _quiet_transformers():
+                with quiet_transformers():
                     compare_outputs(directory, reference, loss if plan.has_head else None, context)
-    return plan.notes
+                    if plan.sentence is not None:
+                        notes.append(compare_embeddings(directory, reference, loss, plan.prompts, context))
+    return tuple(notes)
 
 
 def opening_command(folder: Path, sentence: str) -> str | None:
@@ -51,12 +64,24 @@ def opening_command(folder: Path, sentence: str) -> str | None:
         return None
     if any(name.endswith("ForMaskedLM") for name in config.get("architectures") or ()):
         work = f"from transformers import pipeline; print(pipeline('fill-mask', '{folder}')('{sentence}'))"
+    elif (folder / MODULES_FILE).is_file():
+        texts = "['a text', 'another one']"
+        work = (
+            "from sentence_transformers import SentenceTransformer; "
+            f"model = SentenceTransformer('{folder}'); print(model.similarity(*2 * [model.encode({texts})]))"
+        )
     else:
         work = f"from transformers import AutoModel; print(AutoModel.from_pretrained('{folder}'))"
     return f'python -c "{work}"'
 
 
-def _write(directory: Path, plan: ExportPlan, recipe: Recipe, context: BuildContext) -> None:
+def _write(
+    directory: Path,
+    plan: ExportPlan,
+    recipe: Recipe,
+    context: BuildContext,
+    evaluations: Mapping[str, Mapping[str, float]],
+) -> None:
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in plan.tensors.items()}
     save_file(plain, directory / WEIGHTS_FILE, metadata={"format": "pt"})
     write_json(directory / "config.json", plan.config)
@@ -71,20 +96,7 @@ def _write(directory: Path, plan: ExportPlan, recipe: Recipe, context: BuildCont
     }
     write_json(directory / "tokenizer_info.json", info)
     write_text(directory / "recipe.toml", recipe.to_toml())
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Its loading report and progress bar are about files that were just written."""
-    from transformers.utils import logging as transformers_logging
-
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
+    if plan.sentence is not None:
+        size = context.encoder.hidden_size
+        write_sentence_files(directory, plan.sentence, size, plan.prompts, context.max_seq_length)
+        write_text(directory / "README.md", model_card(plan, recipe, size, evaluations))

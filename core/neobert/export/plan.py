@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 from torch.nn import functional as F
 
+from neobert.batch import SequenceLayout
 from neobert.capabilities import Capabilities
+from neobert.embedding.head import apply_head
 from neobert.export.native import encoder_class, head_obstacle, is_native, place_tensors
+from neobert.export.prompts import Prompts, prompts_of
+from neobert.export.sentence_files import POOLINGS
+from neobert.interfaces import SentenceHead
 from neobert.recipe import Recipe
 
 Head = Mapping[str, Tensor]
@@ -26,6 +31,9 @@ class ExportPlan:
     tensors: dict[str, Tensor]
     has_head: bool
     notes: tuple[str, ...]
+    sentence: SentenceHead | None = None
+    """What makes embeddings, of a loss that does."""
+    prompts: Prompts = field(factory=lambda: Prompts({}))
 
     @property
     def native(self) -> bool:
@@ -37,9 +45,13 @@ def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> Expo
     """Chooses the native architecture where it computes the same, else the layout of published NeoBERT checkpoints.
 
     A head that is not a plain linear layer is left out, with a note; so is one that is the embedding, where the
-    architecture's own head is another. No save fails for it.
+    architecture's own head is another, and what makes embeddings where it is not what the loss says it is. No save
+    fails for it.
     """
-    head, notes = _head_of(encoder, loss, recipe.loss.name)
+    sentence, notes = _sentence_head_of(encoder, loss, recipe.loss.name)
+    head, others = _head_of(encoder, loss, recipe.loss.name)
+    # Of a loss that makes embeddings nobody expects guesses.
+    notes += others if head is not None or not hasattr(loss, "sentence_head") else []
     if not hasattr(encoder, "export"):
         notes.append(f"model {recipe.model.name!r} maps to no other library: its own tensors are exported as they are")
         config = _with_token_ids({"model_type": f"neobert-{recipe.model.name}"}, tokenizer)
@@ -47,12 +59,15 @@ def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> Expo
     else:
         config, tensors, head, said = _laid_out(encoder, head, tokenizer)
         notes += said
+    if sentence is not None and not is_native(config):
+        notes.append("neither transformers nor sentence-transformers opens it; neobert-run --evaluate does")
     if head is not None:
         config = {**config, "tie_word_embeddings": _is_tied(encoder, head)}
     elif is_native(config):
         config = {**config, "architectures": [encoder_class(config)]}
     notes += _backend_notes(recipe)
-    return ExportPlan(config, place_tensors(config, tensors, head), head is not None, tuple(notes))
+    placed = place_tensors(config, tensors, head)
+    return ExportPlan(config, placed, head is not None, tuple(notes), sentence, prompts_of(recipe))
 
 
 def _laid_out(
@@ -111,6 +126,26 @@ def _is_linear(encoder: Any, loss: Any, head: Head) -> bool:
     hidden = torch.linspace(-1.0, 1.0, 2 * encoder.hidden_size, dtype=weight.dtype, device=weight.device).view(2, -1)
     logits = loss.logits(encoder, hidden)
     return torch.allclose(logits, F.linear(hidden, weight, head.get("bias")), rtol=1e-4, atol=1e-5)
+
+
+def _sentence_head_of(encoder: Any, loss: Any, name: str) -> tuple[SentenceHead | None, list[str]]:
+    if not (hasattr(loss, "embed") and hasattr(loss, "sentence_head")):
+        return None, []
+    head: SentenceHead = loss.sentence_head()
+    if head.pooling not in POOLINGS:
+        return None, [f"loss {name!r} pools by {head.pooling!r}, which no other library knows: the encoder is exported"]
+    if not _is_said(encoder, loss, head):
+        return None, [f"the embeddings of loss {name!r} are not what its sentence_head says: the encoder is exported"]
+    return head, []
+
+
+def _is_said(encoder: Any, loss: Any, head: SentenceHead) -> bool:
+    """Whether `loss.embed` is pooling, projection and normalisation alone: asked of two sequences."""
+    device = encoder.input_embedding.weight.device
+    ids = torch.arange(8, device=device) % encoder.vocab_size
+    layout = SequenceLayout.from_lengths((3, 5), device)
+    embeddings = loss.embed(encoder, ids, layout)
+    return torch.allclose(embeddings, apply_head(encoder(ids, layout), layout, head), rtol=1e-4, atol=1e-5)
 
 
 def _is_tied(encoder: Any, head: Head) -> bool:

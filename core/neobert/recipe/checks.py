@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
+from neobert.roles import roles_of, selection_faults
 from neobert.toml_text import toml_text
 from neobert.warmup import batch_size_warmup, length_warmup
 from neobert.wording import listed
@@ -26,6 +27,7 @@ _ONLY_WITH = {
     "gradient_checkpointing_every": "gradient_checkpointing",
     "batch_size_warmup_start": "batch_size_warmup_steps",
     "length_warmup_start": "length_warmup_steps",
+    "best_is": "metric_for_best",
 }
 """Keys of ``[trainer]`` that do nothing, unless another is true or set."""
 _FIRST_WORD = re.compile(r"[\w.]*\w")
@@ -40,7 +42,7 @@ def combination_problems(recipe: Recipe, registry: Registry) -> list[Problem]:
         where = origins[key if key in flat else next(leaf for leaf in flat if leaf.startswith(f"{key}."))]
         return Problem(where, key, None if value is None else toml_text(value), message)
 
-    core = [*_core_checks(recipe), *_field_checks(recipe, registry)]
+    core = [*_core_checks(recipe), *_field_checks(recipe, registry), *_role_checks(recipe, registry)]
     found = [problem(key, message) for key, message in core]
     for path, part in recipe.parts():
         for message in _objections(part, recipe):
@@ -147,6 +149,26 @@ def _field_checks(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str
         "datacollator.name",
         f"loss {toml_text(loss.name)} needs {listed(needs)} in a batch, and this one gives {listed(given)}\n{named}",
     )
+
+
+def _role_checks(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
+    """Columns, prefixes and other keys that do not go with the datacollator's roles, or with its having none."""
+    dataset, roles = recipe.dataset, roles_of(recipe.datacollator.options)
+    if roles is not None and recipe.trainer.length_warmup_steps is not None:
+        yield (
+            "trainer.length_warmup_steps",
+            "cuts sequences into several, and the texts of an example stay whole: leave it out (a first recipe with a "
+            "smaller dataset.max_seq_length trains on shorter texts)",
+        )
+    if callable(getattr(dataset.options, "mixture", None)):
+        return  # each source has its own
+    with_roles = [
+        plugin.name
+        for plugin in registry.plugins
+        if plugin.kind == "datacollator" and roles_of(plugin.options_class) is not None and plugin.problem() is None
+    ]
+    for key, why in selection_faults(dataset.columns, dataset.prefixes, dataset.text_column, roles, with_roles):
+        yield f"dataset.{key}", why
 
 
 def _objections(part: Part, recipe: Recipe) -> list[str]:

@@ -30,7 +30,7 @@ class TrainerOptions:
     per_device_train_batch_size: int = field(
         default=8,
         validator=ge(1),
-        metadata={"help": "sequences a micro-batch; packed: times max_seq_length tokens"},
+        metadata={"help": "sequences, or examples, a micro-batch; packed: times max_seq_length tokens"},
     )
     per_device_eval_batch_size: int = field(
         default=8, validator=ge(1), metadata={"help": "the same for evaluation batches"}
@@ -158,6 +158,18 @@ class TrainerOptions:
     )
     save_total_limit: int | None = field(
         default=None, validator=optional(ge(1)), metadata={"help": "newest checkpoints to keep; unset: all"}
+    )
+    metric_for_best: str | None = field(
+        default=None,
+        validator=optional(min_len(1)),
+        metadata={
+            "help": "an evaluation's metric, such as `eval/loss` or `eval/mrr@10`: a step that is the best by it is "
+            "saved at once, and kept whatever save_total_limit says; unset: no step is the best"
+        },
+    )
+    best_is: Literal["highest", "lowest"] | None = field(
+        default=None,
+        metadata={"help": "with metric_for_best: which of its values is best; unset: known by the metric's name"},
     )
     logging_steps: int = field(default=10, validator=ge(1), metadata={"help": "log every so many steps"})
     log_train_accuracy: bool = field(

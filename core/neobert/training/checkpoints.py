@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Progress:
     """What the guard remembers: recent losses and norms, steps that were skipped, and where the run went back."""
     position_losses: Mapping[str, Any] = field(factory=dict)
     """With `trainer.eval_position_buckets`: the sums that the summary compares."""
+    best: Mapping[str, Any] | None = None
+    """With ``trainer.metric_for_best``: the best step so far."""
 
 
 def save_checkpoint(
@@ -94,11 +96,11 @@ def newest_intact(parent: Path) -> tuple[Path | None, list[str]]:
     return None, damaged
 
 
-def prune(parent: Path, keep: int | None, spare: int | None = None) -> None:
-    """Deletes the oldest step folders that are ours, until ``keep`` are left; that of step ``spare`` stays."""
+def prune(parent: Path, keep: int | None, spare: Collection[int | None] = ()) -> None:
+    """Deletes the oldest step folders that are ours, until ``keep`` are left; those of the steps ``spare`` stay."""
     if keep is None:
         return
     ours = [(step, path) for step, path in step_directories(parent).items() if has_manifest(path)]
     for step, path in ours[keep:]:
-        if step != spare:
+        if step not in spare:
             shutil.rmtree(path)

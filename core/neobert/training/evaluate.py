@@ -15,6 +15,7 @@ from neobert.modes import evaluation_mode
 from neobert.recipe.trainer import TrainerOptions
 from neobert.seeding import derive_seed
 from neobert.training.assemble import Parts
+from neobert.training.embedding_meter import EmbeddingMeter
 from neobert.training.meter import Meter
 from neobert.training.positions import LABELS, MASKED_POSITIONS, PositionMeter, token_losses
 from neobert.training.precision import forward_precision
@@ -27,15 +28,17 @@ def evaluate(
     parts: Parts, data: EvaluationData, trainer: TrainerOptions, positions: PositionMeter | None = None
 ) -> dict[str, float]:
     """Means over all held-out batches, under the names that the loss gives them; of a mixture also each source's own
-    loss, as ``loss/SOURCE``. ``positions`` is given the losses of the same pass, token by token."""
+    loss, as ``loss/SOURCE``; of a loss that makes embeddings what those are worth, instead of a perplexity.
+    ``positions`` is given the losses of the same pass, token by token."""
     meter, of_source = Meter(parts.device), {name: Meter(parts.device) for name in data.sources}
+    embeddings = EmbeddingMeter.of(parts.objective.loss)
     torch.manual_seed(derive_seed(trainer.seed, "evaluation"))
     encoder = parts.objective.encoder
     watching = nullcontext(Calls()) if positions is None else _watched(encoder)
     with evaluation_mode(parts.objective), forward_precision(trainer, parts.device), watching as calls:
         for number, batch in enumerate(data):
             batch = parts.to_device(batch)
-            output = parts.objective(batch)
+            output = parts.objective(batch) if embeddings is None else embeddings.add(parts.objective, batch)
             meter.add(output)
             if (source := data.source_of(number)) is not None:
                 of_source[source].add(output)
@@ -44,7 +47,11 @@ def evaluate(
                 calls.clear()
     read = ((name, own.read()) for name, own in of_source.items())
     sources = {f"loss/{name}": means["loss"] for name, means in read if means}
-    return meter.read() | sources
+    means = meter.read() | sources
+    if embeddings is None:
+        return means
+    # Of a softmax over a batch's candidates a perplexity would say nothing.
+    return {name: value for name, value in means.items() if name != "perplexity"} | embeddings.read()
 
 
 def guess_accuracy(parts: Parts, batch: Batch, trainer: TrainerOptions) -> Tensor | None:

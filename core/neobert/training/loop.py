@@ -13,6 +13,7 @@ from neobert.data import Cursor, MicroBatch, StepBatches
 from neobert.interfaces import LossOutput
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
+from neobert.training.best import Best
 from neobert.training.faults import Faults
 from neobert.training.gradient import finish_gradients
 from neobert.training.guard import GuardState, read_step
@@ -38,6 +39,8 @@ class Position:
     position_losses: dict[str, PositionLosses] = field(factory=dict)
     """With `trainer.eval_position_buckets`: of the same evaluations."""
     guard: GuardState = field(factory=GuardState)
+    best: Best | None = None
+    """With ``trainer.metric_for_best``."""
     source_tokens: Counter[str] = field(factory=Counter)
     """Of a mixture: tokens of each source trained on, over all ranks."""
     left_out: Counter[str] = field(factory=Counter)

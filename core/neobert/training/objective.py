@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from neobert.batch import Batch
@@ -27,6 +27,13 @@ class Objective(nn.Module):
         if self._blocks_are_compiled:
             mark_varying_sizes(batch)
         return cast(LossOutput, self.loss(self.encoder, batch))
+
+    def embed(self, batch: Batch) -> Tensor:
+        """(N, E): the embeddings of a batch's sequences, its padding sequence left out, by a loss that makes some."""
+        if self._blocks_are_compiled:
+            mark_varying_sizes(batch)
+        embeddings: Tensor = self.loss.embed(self.encoder, batch.input_ids, batch.layout)
+        return embeddings[: batch.num_sequences]
 
 
 def prepare_blocks(blocks: nn.ModuleList, trainer: TrainerOptions, *, same_sizes: bool) -> None:

@@ -18,6 +18,7 @@ from neobert.errors import UserError
 from neobert.interfaces import Tracker
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
+from neobert.training.best import BEST, KEY, improvement, require_metric
 from neobert.training.display import Display
 from neobert.training.evaluate import evaluate, guess_accuracy
 from neobert.training.meter import Clock
@@ -53,6 +54,7 @@ class Recorder:
             self.display.note("trainer.log_train_accuracy: this loss has no vocabulary head, so no accuracy is logged")
         if position.step == 0 and parts.evaluation_data is not None:
             self._evaluate(parts, position, "before")
+        self._require_metric(parts, position)
         self._tokens_logged = position.tokens_seen
         self._first_step = position.step
         self._clock = Clock()
@@ -99,10 +101,11 @@ class Recorder:
         if _due(position.step, trainer.logging_steps) or last:
             self._log(parts, data, norm, position)
         self.display.step(position.step)
+        improved = False
         if parts.evaluation_data is not None and (_due(position.step, trainer.eval_steps) or last):
             with self._clock.pause():
-                self._evaluate(parts, position, "after")
-        if _due(position.step, trainer.save_steps) or done:
+                improved = self._improved(self._evaluate(parts, position, "after"), position)
+        if _due(position.step, trainer.save_steps) or done or improved:
             with self._clock.pause():
                 self._save(position)
 
@@ -135,7 +138,29 @@ class Recorder:
         self._send(metrics, position.step)
         self.display.log(metrics, position.step)
 
-    def _evaluate(self, parts: Parts, position: Position, when: str) -> None:
+    def _require_metric(self, parts: Parts, position: Position) -> None:
+        """Before any step: what ``trainer.metric_for_best`` names has to be among what evaluations report."""
+        if self.trainer.metric_for_best is None:
+            return
+        if parts.evaluation_data is None:
+            msg = f"{KEY} = {self.trainer.metric_for_best!r}: there is no held-out data, so nothing is evaluated"
+            raise UserError(msg)
+        names = [name for means in position.evaluations.values() for name in means]
+        prefixes = ("eval/", "eval/ema/") if parts.average is not None else ("eval/",)
+        if names:  # of a checkpoint before its first evaluation there are none
+            require_metric(self.trainer, list(dict.fromkeys(prefix + name for prefix in prefixes for name in names)))
+
+    def _improved(self, metrics: Mapping[str, float], position: Position) -> bool:
+        """Whether this evaluation is the best so far, which is remembered then."""
+        best = improvement(self.trainer, metrics, position.step, position.best)
+        if best is None:
+            return False
+        position.best = best
+        position.evaluations[BEST] = position.evaluations["after"]
+        self.display.note(f"step {best.step}  the best so far: {best.metric} {best.value:.4f}")
+        return True
+
+    def _evaluate(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
         assert parts.evaluation_data is not None
         self.display.note(f"evaluating on {parts.evaluation_data.description} ...")
         means = position.evaluations[when] = self._measured(parts, position, when)
@@ -145,10 +170,12 @@ class Recorder:
             with parts.average.in_place():
                 averaged = position.evaluations[AVERAGED] = evaluate(parts, parts.evaluation_data, self.trainer)
         metrics = {f"eval/{name}": value for name, value in means.items()}
-        self._send(metrics | {f"eval/ema/{name}": value for name, value in averaged.items()}, position.step)
+        metrics |= {f"eval/ema/{name}": value for name, value in averaged.items()}
+        self._send(metrics, position.step)
         self.display.evaluation(means, position.step)
         if averaged:
             self.display.evaluation(averaged, position.step, "of the averaged weights ")
+        return metrics
 
     def _measured(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
         """Of the weights themselves, by position too where the recipe asks for it."""

@@ -16,6 +16,7 @@ from neobert.data.remix import remixed
 from neobert.errors import UserError
 from neobert.recipe import Recipe, compare
 from neobert.training.assemble import Parts
+from neobert.training.best import Best
 from neobert.training.checkpoints import Progress
 from neobert.training.display import Display
 from neobert.training.guard import GuardState
@@ -72,6 +73,7 @@ def position_at(progress: Progress, cursor: Cursor, device: torch.device) -> Pos
         meter=meter,
         evaluations={name: dict(means) for name, means in progress.evaluations.items()},
         guard=GuardState.from_json(progress.guard),
+        best=Best.from_json(progress.best),
         source_tokens=Counter(progress.source_tokens),
         left_out=Counter(progress.left_out),
         position_losses={when: PositionLosses.from_json(said) for when, said in progress.position_losses.items()},

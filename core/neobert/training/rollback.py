@@ -13,12 +13,13 @@ from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
 from neobert.run_folder import CHECKPOINTS
 from neobert.training.assemble import Parts, build_trackers, close_trackers
+from neobert.training.best import settle_best
 from neobert.training.checkpoints import read_progress, step_directories
 from neobert.training.data_end import will_end_early
 from neobert.training.display import Display
 from neobert.training.loop import Position
 from neobert.training.restore import load_state, position_at
-from neobert.training.run_directory import supersede
+from neobert.training.run_directory import STEP_FOLDERS, supersede
 from neobert.wording import counted
 
 
@@ -89,6 +90,9 @@ class Rollback:
         moved = supersede(self.directory, position.step)
         if moved:
             self.display.note(moved)
+        said = settle_best(self.recipe.trainer, self.directory, position, STEP_FOLDERS)
+        if said:
+            self.display.note(said)
         self.trackers.extend(build_trackers(self.recipe, self.parts.context))
         max_steps = self.recipe.trainer.max_steps
         for line in will_end_early(self.parts.training_data, position.cursor, position.step, max_steps):

@@ -10,6 +10,7 @@ from rich.console import Console
 from neobert.files import write_json, write_text
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts, assemble, build_trackers, close_trackers
+from neobert.training.best import settle_best
 from neobert.training.command import command_to_go_on
 from neobert.training.compilation import clear_compile_failures
 from neobert.training.data_end import DATA_ENDED, ended_early, will_end_early
@@ -23,7 +24,7 @@ from neobert.training.recorder import Recorder
 from neobert.training.restore import restore
 from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare_resumption, recorded_recipe
 from neobert.training.rollback import Rollback
-from neobert.training.run_directory import lock_run_directory, refuse_second_run, supersede
+from neobert.training.run_directory import STEP_FOLDERS, lock_run_directory, refuse_second_run, supersede
 from neobert.training.saving import Saver
 from neobert.training.signals import StopSignal
 from neobert.training.starting_weights import refuse_unfit_weights, start_from_weights
@@ -45,6 +46,8 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         stack.callback(parts.training_data.close)
         position = _position(recipe, parts, resumption, display)
         _open(recipe, placement, directory, resumption, display)
+        if (line := settle_best(recipe.trainer, directory, position, STEP_FOLDERS)) is not None:
+            display.note(line)
         trackers = build_trackers(recipe, parts.context)
         stack.callback(close_trackers, trackers)
         saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)

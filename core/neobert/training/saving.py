@@ -15,6 +15,7 @@ from neobert.recipe import Recipe
 from neobert.recipe.trainer import TrainerOptions
 from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
 from neobert.training.assemble import Parts
+from neobert.training.best import write_best
 from neobert.training.checkpoints import Progress, newest_intact, prune, save_checkpoint
 from neobert.training.command import command_to_go_on
 from neobert.training.display import Display
@@ -53,24 +54,28 @@ class Saver:
             self.recipe.to_toml(),
             parts.tokenizer,
         )
-        self.notes = list(self._export(EXPORTS, step))
+        self.notes = list(self._export(EXPORTS, position))
         if parts.average is not None:
             with parts.average.in_place():
-                self._export(AVERAGED_EXPORTS, step)
-        self._prune(step)
+                self._export(AVERAGED_EXPORTS, position)
+        self._prune(position)
+        write_best(self.directory, position.best, STEP_FOLDERS)
         self.display.note(f"step {step}  saved {self.directory / CHECKPOINTS / str(step)}")
 
-    def _export(self, kind: str, step: int) -> tuple[str, ...]:
+    def _export(self, kind: str, position: Position) -> tuple[str, ...]:
         objective = self.parts.objective
-        folder = self.directory / kind / str(step)
+        folder = self.directory / kind / str(position.step)
         if folder.exists():  # of the same step: a run that stops where it has just saved
             shutil.rmtree(folder)
-        return export_model(folder, objective.encoder, objective.loss, self.recipe, self.parts.context)
+        return export_model(
+            folder, objective.encoder, objective.loss, self.recipe, self.parts.context, position.evaluations
+        )
 
-    def _prune(self, step: int) -> None:
-        trainer = self.recipe.trainer
+    def _prune(self, position: Position) -> None:
+        trainer, best = self.recipe.trainer, position.best
+        spare = (_goes_back_to(trainer, position.step), None if best is None else best.step)
         for kind in STEP_FOLDERS:
-            prune(self.directory / kind, trainer.save_total_limit, spare=_goes_back_to(trainer, step))
+            prune(self.directory / kind, trainer.save_total_limit, spare)
 
     def _not_saved(self, position: Position, error: OSError) -> str:
         parent = self.directory / CHECKPOINTS
@@ -94,6 +99,7 @@ class Saver:
             left_out=position.left_out,
             guard=position.guard.to_json(),
             position_losses={when: losses.to_json() for when, losses in position.position_losses.items()},
+            best=None if position.best is None else position.best.to_json(),
             optimizer_layout=layout_of(state),
             data_fingerprint=self.parts.training_data.fingerprint,
             tokenizer_fingerprint=self.parts.tokenizer_fingerprint,

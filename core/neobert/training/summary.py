@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from neobert.data.report import SourceReport
+from neobert.training.best import BEST
+from neobert.training.figures import figures_table
 from neobert.training.guard import GuardState
 from neobert.training.phrases import Phrase
 from neobert.training.positions import PositionRow
@@ -21,11 +23,14 @@ SHOWN = 10
 
 
 def losses_table(evaluations: Mapping[str, Mapping[str, float]], unigram: float | None) -> Table | None:
-    """Held-out loss before and after, beside the unigram model's, in nats a token; averaged weights have a row."""
+    """Held-out loss before and after, beside the unigram model's, in nats a token; averaged weights and those
+    of the best step have a row."""
     if "after" not in evaluations:
         return None
     table = Table(title="held-out masked-token loss (nats a token)", title_justify="left")
-    names = {"after": "as trained", AVERAGED: "averaged"} if AVERAGED in evaluations else {"after": ""}
+    others = {AVERAGED: "averaged", BEST: "of the best step"}
+    others = {key: name for key, name in others.items() if key in evaluations}
+    names = {"after": "as trained", **others} if others else {"after": ""}
     if len(names) > 1:
         table.add_column("weights")
     for column in ("before", "after", "unigram model", "below unigram"):
@@ -104,10 +109,11 @@ def show_summary(
     notes: Sequence[str],
     places: Mapping[str, Path],
     next_commands: Sequence[str],
+    embeds: bool = False,
 ) -> None:
-    """Prints it. User text is never parsed as markup."""
+    """Prints it; of a run that makes embeddings the figures of those. User text is never parsed as markup."""
     console.print()
-    table = losses_table(evaluations, unigram)
+    table = figures_table(evaluations) if embeds else losses_table(evaluations, unigram)
     console.print(table if table is not None else "no held-out data: nothing was evaluated")
     if positions:
         console.print(positions_table(positions))

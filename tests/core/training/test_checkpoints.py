@@ -37,7 +37,7 @@ def test_retention_keeps_the_newest_and_what_is_not_ours(tmp_path: Path) -> None
     prune(tmp_path, 2)
     assert list(step_directories(tmp_path)) == [3, 2, 0]
     _make(tmp_path, 4)
-    prune(tmp_path, 1, spare=2)
+    prune(tmp_path, 1, spare=(2,))
     assert list(step_directories(tmp_path)) == [4, 2, 0]
     prune(tmp_path, 1)
     _make(tmp_path, 3)

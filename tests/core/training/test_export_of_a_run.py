@@ -43,14 +43,14 @@ LOCAL = ("--model.global_every=2", "--model.window=40")
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Lengths of the sequences at which an export was compared."""
     lengths: list[int] = []
-    real = compare._samples
+    real = compare.samples
 
     def watched(*arguments: Any) -> list[torch.Tensor]:
         samples = real(*arguments)
         lengths.extend(map(len, samples))
         return samples
 
-    monkeypatch.setattr(compare, "_samples", watched)
+    monkeypatch.setattr(compare, "samples", watched)
     return lengths
 
 

@@ -1,0 +1,1 @@
+"""``neobert-run --evaluate``: any folder with an encoder, on tasks in local files, beside simple baselines."""

@@ -1,0 +1,36 @@
+"""What a run that makes embeddings ends with: each figure of its evaluations, before, after, and at the best step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.table import Table
+
+from neobert.training.best import BEST
+from neobert.training.recorder import AVERAGED
+
+COLUMNS = {"before": "before", "after": "after", AVERAGED: "averaged weights", BEST: "best step"}
+
+
+def figures_table(evaluations: Mapping[str, Mapping[str, float]]) -> Table | None:
+    """A row for each figure. None where nothing was evaluated."""
+    if "after" not in evaluations:
+        return None
+    columns = [name for name in COLUMNS if name in evaluations]
+    table = Table(title="held-out embeddings", title_justify="left")
+    table.add_column("")
+    for name in columns:
+        table.add_column(COLUMNS[name], justify="right")
+    for figure in dict.fromkeys(figure for name in columns for figure in evaluations[name]):
+        values = [evaluations[name].get(figure) for name in columns]
+        table.add_row(figure, *("-" if value is None else f"{value:.4f}" for value in values))
+    return table
+
+
+def evaluation_command(directory: Path, evaluations: Mapping[str, Mapping[str, float]]) -> str:
+    """How to measure the run on data of one's own, of the kind that it was trained on."""
+    figures = evaluations.get("after", {})
+    kinds = {"spearman": "similarity=SCORED", "neighbour_accuracy": "classification=LABELLED"}
+    kind = next((task for figure, task in kinds.items() if figure in figures), "retrieval=PAIRS")
+    return f"neobert-run --evaluate {directory} --tasks {kind}.jsonl"
