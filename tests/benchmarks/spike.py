@@ -3,7 +3,7 @@
     python -m tests.benchmarks.spike [--steps 240] [--at 150] [--bad 6] [--key trainer.x=y ...]
 
 A small NeoBERT trains on the text of recipes/pretrain.toml. In the data of ``--bad`` steps from step ``--at`` on, the
-label of every masked token is one and the same rare word, as of a broken shard. The place in the data is spoiled and not
+label of every masked token is one and the same rare word, as of a broken shard. The place in the data is spoiled, not
 the step, so that a run which goes back meets the rest of it again. Printed: the training loss of each run around that
 place, the held-out loss before and after, and how far the loss and gradient norm of sound data ever are above the range
 of the steps before, which is what a threshold has to stay above.
