@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from neobert.capabilities import AttentionNeeds, Capabilities
-from neobert.context import BuildContext, ParameterGroup
+from neobert.context import BuildContext, FusedMatrix, ParameterGroup
 from neobert.errors import NotBuiltError, RecipeError, UserError
 from neobert.hookspecs import hookimpl
-from neobert.interfaces import LossOutput
+from neobert.interfaces import LossOutput, SentenceHead
 from neobert.mixture import Mixture, MixtureSource
 from neobert.parts import Part, part
 
@@ -25,6 +25,7 @@ __all__ = [
     "Batch",
     "BuildContext",
     "Capabilities",
+    "FusedMatrix",
     "LossOutput",
     "Mixture",
     "MixtureSource",
@@ -32,6 +33,7 @@ __all__ = [
     "ParameterGroup",
     "Part",
     "RecipeError",
+    "SentenceHead",
     "SequenceLayout",
     "UserError",
     "hookimpl",

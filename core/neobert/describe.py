@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from inspect import get_annotations
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -36,8 +36,8 @@ class FieldDescription:
 def describe_fields(cls: type) -> list[FieldDescription]:
     """The fields of an options class that a recipe can set, in their order.
 
-    One that is a table is followed by its keys, such as ``guard.action``, and so is one that is a table of tables,
-    such as ``select.NAME.min_length``.
+    One that is a table, or a table of tables, is followed by the keys of those, such as ``rope_scaling.factor`` or
+    ``select.NAME.min_length``.
     """
     types_by_name = field_types(cls)
     found: list[FieldDescription] = []
@@ -47,8 +47,8 @@ def describe_fields(cls: type) -> list[FieldDescription]:
         text = _type_of(attribute, annotation)
         found.append(FieldDescription(name, text, default_text(attribute), help_text, kind))
         if kind is None:
-            for prefix, inner in _inner_tables(annotation, name):
-                found += [evolve(key, name=f"{prefix}.{key.name}") for key in describe_fields(inner)]
+            for place, inner in _inner_tables(annotation, name):
+                found += [evolve(key, name=f"{place}.{key.name}") for key in describe_fields(inner)]
     return found
 
 
@@ -89,7 +89,7 @@ def type_text(annotation: Any) -> str:
         return f"list of {type_text(arguments[0])}"
     if origin is tuple:
         return f"[{', '.join(type_text(item) for item in arguments)}]"
-    if origin is dict or (isinstance(origin, type) and issubclass(origin, Mapping)):
+    if _is_mapping(annotation):
         inner = type_text(arguments[-1])
         return f"table of {'tables' if inner == 'table' else inner}"
     if isinstance(annotation, type) and attrs.has(annotation) and annotation is not Part:
@@ -97,17 +97,22 @@ def type_text(annotation: Any) -> str:
     return getattr(annotation, "__name__", str(annotation))
 
 
-def _inner_tables(annotation: Any, name: str) -> Iterator[tuple[str, type]]:
-    """The options class of a table, or of the tables in a table such as ``dict[str, Selection]``, with the name that
-    its keys stand under."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin in (Union, types.UnionType):
-        for member in arguments:
-            yield from _inner_tables(member, name)
-    elif isinstance(origin, type) and issubclass(origin, Mapping) and arguments:
-        yield from _inner_tables(arguments[-1], f"{name}.NAME")
-    elif isinstance(annotation, type) and attrs.has(annotation):
-        yield name, annotation
+def _inner_tables(annotation: Any, name: str) -> list[tuple[str, type]]:
+    """Where tables with keys of their own stand in a field, and their options classes.
+
+    ``Scaling | None`` is a table itself, ``dict[str, Selection]`` has one for each name.
+    """
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [found for member in get_args(annotation) for found in _inner_tables(member, name)]
+    if _is_mapping(annotation) and get_args(annotation):
+        return _inner_tables(get_args(annotation)[-1], f"{name}.NAME")
+    known = isinstance(annotation, type) and attrs.has(annotation) and annotation is not Part
+    return [(name, annotation)] if known else []
+
+
+def _is_mapping(annotation: Any) -> bool:
+    origin = get_origin(annotation)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
 
 
 def default_text(attribute: attrs.Attribute[Any]) -> str:

@@ -1,6 +1,7 @@
 """What each kind's ``build()`` returns. Structural: nothing here is inherited, and nothing is isinstance-checked.
 
-Shapes: T tokens in the stream, N sequences, H heads, D head dim, C hidden size, V vocabulary, M masked tokens.
+Shapes: T tokens in the stream, N sequences, H heads, D head dim, C hidden size, V vocabulary, M masked tokens,
+E embedding size.
 """
 
 from __future__ import annotations
@@ -28,6 +29,21 @@ class LossOutput:
     """How many items (masked tokens, pairs) the sum is over: a scalar."""
     metrics: Mapping[str, Tensor] = field(factory=dict)
     """Detached scalars, summed over the batch; logged as ``train/NAME`` after division by the count."""
+
+
+@frozen(eq=False, kw_only=True)
+class SentenceHead:
+    """What makes a sequence's embedding of its tokens' hidden states, in this order: pool, project, normalise.
+
+    Returned by a loss's ``sentence_head()``; evaluation and export go by it.
+    """
+
+    pooling: str
+    """``mean``, ``cls``, ``max``, ``last`` or ``weighted_mean``, over all tokens of the sequence, special ones too."""
+    normalize: bool
+    """Embeddings have length 1."""
+    projection: tuple[Tensor, Tensor | None] | None = None
+    """Weight (E, C) and bias (E,), the parameters themselves; the bias is None where there is none."""
 
 
 class AttentionBackend(Protocol):
@@ -65,7 +81,9 @@ class Encoder(Protocol):
         """input_ids (T,) -> hidden (T, C), or (M, C) when ``keep`` (M,) names the only positions wanted.
 
         ``keep`` may come in any order; the rows come out in that order.
-        An optional method ``export() -> (config, tensors)`` maps the weights to a native architecture.
+        An optional method ``export() -> (config, tensors)`` maps the weights to a native architecture. An optional
+        property ``fused_matrices: Mapping[str, FusedMatrix]`` says which parameters, by their names in the encoder,
+        hold several matrices in one.
         """
         ...
 
@@ -74,7 +92,10 @@ class Collator(Protocol):
     """Examples to a batch, purely: the same examples and rng give the same batch."""
 
     def __call__(self, examples: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> Batch:
-        """Examples are mappings with ``input_ids``, special tokens and cutting already done; no padding is added."""
+        """Examples are mappings with ``input_ids``, special tokens and cutting already done; no padding is added.
+
+        In a length warm-up an example may be a piece of a sequence, without the special tokens at its cut ends.
+        """
         ...
 
 
@@ -82,14 +103,21 @@ class Loss(Protocol):
     """An ``nn.Module`` that may own a head, and never registers the encoder as its own submodule.
 
     One with a vocabulary head also has ``logits(encoder, hidden_MC) -> (M, V)`` and
-    ``head_state() -> {"weight": (V, C), "bias": (V,) or absent}``.
+    ``head_state() -> {"weight": (V, C), "bias": (V,) or absent}``. One that makes embeddings also has
+    ``embed(encoder, input_ids, layout) -> (N, E)`` and ``sentence_head() -> SentenceHead``, and for a loss that wraps
+    it ``losses_from(embeddings_NE, batch) -> LossOutput``.
     """
 
     def __call__(self, encoder: Encoder, batch: Batch) -> LossOutput: ...
 
 
 class Schedule(Protocol):
-    """The factor on each group's base learning rate, as a pure function."""
+    """The factor on each group's base learning rate, as a pure function.
+
+    Its options may have a method ``explain_change(before, steps_done, max_steps) -> list[str]``, asked where a resumed
+    run's steps would have had other rates: ``before`` are the checkpoint's options, of the same class, and
+    ``max_steps`` is (before, now). Each answer says why, and what to do.
+    """
 
     def __call__(self, step: int) -> float:
         """``step``: updates already done, so the first is 0."""

@@ -93,7 +93,8 @@ class ModelKeys:
     weights: str | None = field(
         default=None,
         metadata={
-            "help": "folder or safetensors file to start from; strict: every tensor is used, or it is an error",
+            "help": "a run, a checkpoint, an export, or a folder or file of safetensors to start from; strict: every "
+            "tensor is used, or it is an error",
             "path": True,
         },
     )

@@ -1,10 +1,12 @@
 """Speed of each attention backend that runs here, over sequence lengths at a fixed number of tokens.
 
     python -m tests.benchmarks.attention [--tokens 8192] [--heads 12] [--head-dim 64] [--backends sdpa,eager]
+                                        [--window 128]
 
 Tokens a second of the forward pass, and of forward and backward, beside those of `eager`; the time for each pair of
 tokens that see each other, which stays the same where the cost of a packed stream follows the sum of its sequences'
 squared lengths; and the peak of memory above what was held before. The last row has sequences of many lengths.
+With ``--window`` a token sees so many on each side, as in a model's local blocks.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Setting:
     seconds: float
     most_memory: float
     """GiB; a case that would take more is left out, with that reason."""
+    window: int | None = None
 
 
 @frozen
@@ -65,7 +68,13 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     target = Target.of(device, arguments.dtype or ("bfloat16" if device.type == "cuda" else "float32"))
     setting = Setting(
-        arguments.tokens, arguments.heads, arguments.head_dim, target, arguments.seconds, arguments.most_memory
+        arguments.tokens,
+        arguments.heads,
+        arguments.head_dim,
+        target,
+        arguments.seconds,
+        arguments.most_memory,
+        arguments.window,
     )
     print(versions(setting))
     print(HEADER)
@@ -85,6 +94,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement, at least")
     parser.add_argument("--most-memory", type=float, default=6.0, help="GiB that a case may take")
+    parser.add_argument("--window", type=int, help="tokens seen on each side (all)")
     return parser.parse_args()
 
 
@@ -95,6 +105,7 @@ def versions(setting: Setting) -> str:
     return (
         f"{', '.join(libraries)}, Python {platform.python_version()}; {where}, {torch.get_num_threads()} threads; "
         f"{setting.tokens} tokens, {setting.heads} heads of {setting.head_dim}, {setting.target.dtype}"
+        f"{'' if setting.window is None else f', window {setting.window}'}"
     )
 
 
@@ -114,6 +125,8 @@ def rows(plugin: Plugin, setting: Setting, reference: dict[tuple[str, bool], flo
         reason = next(capabilities.unfit(setting.target))
     if reason is None and setting.target.dtype not in capabilities.dtypes:
         reason = f"computes in {', '.join(capabilities.dtypes)}"
+    if reason is None and setting.window is not None and not capabilities.window:
+        reason = "has no window"
     if reason is not None:
         yield f"{plugin.name:<20} not here: {reason}"
         return
@@ -147,11 +160,18 @@ def cases(
             reference[label, training] = case.seconds
         base = reference.get((label, training))
         ratio = f"{base / case.seconds:>8.2f}" if base else f"{'-':>8}"
-        pairs = sum(length**2 for length in lengths)
+        pairs = sum(seen_pairs(length, setting.window) for length in lengths)
         yield (
             f"{start} {case.seconds * 1e3:>9.1f} {setting.tokens / case.seconds:>11,.0f} {ratio} "
             f"{case.seconds / pairs * 1e9:>8.2f} {case.peak / 2**20:>9,.0f}"
         )
+
+
+def seen_pairs(length: int, window: int | None) -> int:
+    """Pairs of a sequence's tokens of which one sees the other."""
+    if window is None or window >= length - 1:
+        return length**2
+    return length * (2 * window + 1) - window * (window + 1)
 
 
 def layouts(tokens: int) -> dict[str, tuple[int, ...]]:
@@ -168,14 +188,16 @@ def work(backend: Any, lengths: tuple[int, ...], training: bool, setting: Settin
     """One pass, as a function without arguments."""
     layout = SequenceLayout.from_lengths(lengths, setting.target.device)
     q, k, v, upstream = inputs(sum(lengths), training, setting)
-    scale = setting.head_dim**-0.5
+    keywords: dict[str, Any] = {"scale": setting.head_dim**-0.5}
+    if setting.window is not None:
+        keywords["window"] = setting.window
 
     def once() -> None:
         if not training:
             with torch.no_grad():
-                backend(q, k, v, layout, scale=scale)
+                backend(q, k, v, layout, **keywords)
             return
-        torch.autograd.grad(backend(q, k, v, layout, scale=scale), (q, k, v), upstream)
+        torch.autograd.grad(backend(q, k, v, layout, **keywords), (q, k, v), upstream)
 
     return once
 

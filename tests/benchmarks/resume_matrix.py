@@ -35,7 +35,10 @@ from neobert.recipe import load_recipe
 from neobert.training.run import run
 
 STEPS, MICRO_BATCHES = 14, 4
-KINDS = {"map-style": (), "streaming": ("--dataset.streaming=true", "--datacollator.packing_window=40")}
+STREAMING = ("--dataset.streaming=true", "--datacollator.packing_window=40")
+GROWING = ("--trainer.length_warmup_steps=9", "--trainer.length_warmup_start=8")
+"""Up to the second edge: interruptions fall inside of the length warm-up, at its end, and go across it."""
+KINDS = {"map-style": (), "streaming": STREAMING, "growing": (*STREAMING, *GROWING)}
 COMMON = (
     "--trainer.logging_steps=1",
     f"--trainer.gradient_accumulation_steps={MICRO_BATCHES}",

@@ -66,13 +66,13 @@ class Gate:
         print(json.dumps(values), flush=True)
 
 
-def prepare(shape: Shape, folder: Path) -> dict[str, float]:
-    """Documents as JSON lines and a tokenizer beside them; what their lengths are."""
+def prepare(shape: Shape, folder: Path, texts: list[str] | None = None) -> dict[str, float]:
+    """Documents (unset: `documents`) as JSON lines and a tokenizer beside them; what their lengths are."""
     import numpy as np
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertTokenizerFast
 
-    texts = documents()
+    texts = texts or documents()
     with (folder / "documents.jsonl").open("w") as file:
         file.writelines(json.dumps({"text": text}) + "\n" for text in texts)
     trained = BertWordPieceTokenizer()
@@ -133,7 +133,7 @@ def neobert(settings: dict[str, Any], shape: Shape) -> None:
         "tokenizer.path": str(folder / "tokenizer"),
         "dataset.path": str(folder / "documents.jsonl"),
         "dataset.max_seq_length": shape.length,
-        "trainer.output_dir": str(folder / "run"),
+        "trainer.output_dir": str(folder / settings.get("run", "run")),
         "trainer.per_device_train_batch_size": shape.batch,
         "trainer.max_steps": STEPS,
         "trainer.logging_steps": settings["steps"],

@@ -62,12 +62,15 @@ class Inner:
 @frozen(kw_only=True)
 class Outer:
     select: dict[str, Inner] = field(factory=dict, metadata={"help": "name -> what"})
+    one: Inner | None = field(default=None, metadata={"help": "a table"})
 
 
-def test_the_keys_of_tables_in_a_table_are_described_too():
+def test_the_keys_of_a_table_and_of_tables_in_one_are_described_too():
     assert [(it.name, it.type, it.default, it.help) for it in describe_fields(Outer)] == [
         ("select", "table of tables", "{}", "name -> what"),
         ("select.NAME.least", "int | unset (>= 1)", "unset", "at least"),
+        ("one", "table | unset", "unset", "a table"),
+        ("one.least", "int | unset (>= 1)", "unset", "at least"),
     ]
 
 

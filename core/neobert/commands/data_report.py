@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from neobert.commands.data_part import data_part
+from neobert.warmup import describe_warmups
 from neobert.wording import counted
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def _training(data: TrainingData, recipe: Recipe) -> Iterator[str]:
     yield from data.report.lines()
     yield from describe_lengths(data.corpus.cut.lengths)
     yield from _passes(data, recipe.trainer.max_steps)
+    for what, said in describe_warmups(recipe.trainer, recipe.dataset.max_seq_length):
+        yield f"{what}: {said}"
 
     from neobert.training.data_end import will_end_early
 
@@ -42,7 +45,7 @@ def _training(data: TrainingData, recipe: Recipe) -> Iterator[str]:
 def _passes(data: TrainingData, max_steps: int) -> Iterator[str]:
     """Batches of an epoch, epochs of the run."""
     report, shape, options = data.report, data.shape, data.options
-    micro_batches = options.gradient_accumulation_steps * options.world_size
+    micro_batches, of_run = options.gradient_accumulation_steps * options.world_size, options.in_steps(0, max_steps)
     if shape.packed:
         content = shape.budget * report.fill
         batches = report.trained_tokens / content
@@ -56,7 +59,7 @@ def _passes(data: TrainingData, max_steps: int) -> Iterator[str]:
     elif report.streaming:
         yield f"how long an epoch of a stream is, only reading it tells; trainer.max_steps = {max_steps:,}"
     elif report.sources:
-        trained = max_steps * micro_batches * report.trained_tokens / batches
+        trained = of_run * report.trained_tokens / batches
         for source in report.sources:
             passes = trained * source.share / max(source.tokens + source.sequences * shape.special, 1)
             yield f"trainer.max_steps = {max_steps:,}: about {passes:.2f} passes over source {source.name}"
@@ -64,7 +67,7 @@ def _passes(data: TrainingData, max_steps: int) -> Iterator[str]:
         about = "about " if shape.packed else ""
         each = counted(micro_batches, "micro-batch")
         yield f"an epoch: {about}{batches:,.1f} micro-batches, {steps:,.1f} steps of {each}"
-        yield f"trainer.max_steps = {max_steps:,}: {about}{max_steps / steps:,.2f} epochs"
+        yield f"trainer.max_steps = {max_steps:,}: {about}{of_run / batches:,.2f} epochs"
 
 
 def _evaluation(data: EvaluationData | None) -> Iterator[str]:

@@ -38,8 +38,10 @@ def run(arguments: Arguments) -> int:
     console = Console(highlight=False)
     with data_part(arguments) as (_, data):
         training = data.training_data
-        for number, (step, micro) in enumerate(islice(_micro_batches(training), count)):
-            title = f"step {step}, micro-batch {number % training.options.gradient_accumulation_steps}"
+        for step, number, micro in islice(_micro_batches(training), count):
+            title = f"step {step}, micro-batch {number}"
+            if (limit := training.options.limit(step)) is not None:
+                title += f" (length warm-up: sequences of over {limit:,} tokens in pieces)"
             sources = () if micro.pieces is None else training.corpus.source_names(micro.pieces)
             _print(console, title, show(micro.batch, data.tokenizer, sources))
     return 0
@@ -54,15 +56,15 @@ def _count(value: str | None) -> int:
     return int(value)
 
 
-def _micro_batches(data: TrainingData) -> Iterator[tuple[int, MicroBatch]]:
+def _micro_batches(data: TrainingData) -> Iterator[tuple[int, int, MicroBatch]]:
     """Made in the loop: starting workers takes longer, and they make the same."""
     from attrs import evolve
 
     here = evolve(data.dataset_keys, num_workers=0)
     data = evolve(data, dataset_keys=here, options=evolve(data.options, pin_memory=False))
     for step in data.steps(data.start(), 0):
-        for micro in step.micro_batches:
-            yield step.step, micro
+        for number, micro in enumerate(step.micro_batches):
+            yield step.step, number, micro
 
 
 def _print(console: Console, title: str, shown: Shown) -> None:

@@ -8,6 +8,7 @@ what the cursor says; one that is lost, repeated, or cut elsewhere cannot keep b
 from __future__ import annotations
 
 import hashlib
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from attrs import frozen
 
 from neobert.data.accounts import Account, accounts
 from neobert.data.sequences import Pieces
+from neobert.data.shortening import not_whole, shortened
 from neobert.wording import counted
 
 if TYPE_CHECKING:
@@ -38,13 +40,15 @@ class Audit:
 
 def audit(data: TrainingData, evaluation: EvaluationData | None, steps: int) -> Audit:
     """Walks ``steps`` steps of all ranks, and on to the end of the last window that they reach into."""
-    wanted = steps * data.options.gradient_accumulation_steps * data.options.world_size
+    wanted = data.options.in_steps(0, steps)
     kept, cursor, micro_batches, tokens = accounts(data, wanted), data.start(), 0, 0
+    shortening = _Shortening(data)
     epochs = [0] * len(kept)
     for window, cursor in _windows(data, wanted):
         micro_batches += len(window)
         joined = Pieces.join(window)
         tokens += int(joined.lengths.sum())
+        shortening.enter(window, kept)
         for account in kept:
             account.ledger.enter(account.own(joined))
         done = [account.progress(cursor).epochs for account in kept]
@@ -60,8 +64,41 @@ def audit(data: TrainingData, evaluation: EvaluationData | None, steps: int) -> 
     facts = _facts(kept, cursor, micro_batches, steps, tokens)
     if micro_batches < wanted:
         facts.insert(1, "the data ends there, as its mixture says")
-    facts += _compare(kept, evaluation)
+    facts += [*shortening.facts(), *_compare(kept, evaluation)]
     return Audit(facts=tuple(facts), faults=tuple(line for account in kept for line in account.ledger.lines()))
+
+
+class _Shortening:
+    """What a length warm-up makes of the plan's sequences: are the pieces of each all of it, once and in order?"""
+
+    def __init__(self, data: TrainingData) -> None:
+        self._data = data
+        self._limits = self._of_micro_batches()
+        self._sequences = self._pieces = 0
+
+    def _of_micro_batches(self) -> Iterator[int | None]:
+        """Each one's limit, over all ranks, from step 0 on."""
+        options = self._data.options
+        for step in count():
+            yield from repeat(options.limit(step), options.in_step(step))
+
+    def enter(self, window: list[Pieces], kept: list[Account]) -> None:
+        """The micro-batches that come next."""
+        for planned, limit in zip(window, self._limits, strict=False):
+            if limit is None:
+                continue
+            pieces, sequence = shortened(planned, self._data.special, limit)
+            self._sequences += len(planned)
+            self._pieces += len(pieces)
+            wrong = planned[not_whole(planned, pieces, sequence)]
+            for account in kept if len(wrong) else ():
+                for piece in account.own(wrong).to_tuples():
+                    account.ledger.fault("sequences that their pieces do not make up", account.ledger.named(piece))
+
+    def facts(self) -> Iterator[str]:
+        if self._sequences:
+            sequences, pieces = counted(self._sequences, "sequence"), counted(self._pieces, "piece")
+            yield f"length warm-up: {sequences} came as {pieces}, which make them up token by token"
 
 
 def _check(kept: list[Account], cursor: Cursor) -> None:

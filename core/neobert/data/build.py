@@ -17,11 +17,13 @@ from neobert.data.pretokenized import pretokenized
 from neobert.data.sequences import SpecialTokens, body_length
 from neobert.data.sharing import share_out
 from neobert.data.splits import is_stream
+from neobert.data.step_options import StepOptions
 from neobert.data.stream import TokenStream
 from neobert.data.tokenization import tokenize
-from neobert.data.training_data import StepOptions, TrainingData
+from neobert.data.training_data import TrainingData
 from neobert.errors import UserError
 from neobert.mixture import SOURCE_COLUMN
+from neobert.warmup import batch_size_warmup, length_warmup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,6 +93,8 @@ def _step_options(trainer: Any, keys: DatasetKeys, context: BuildContext) -> Ste
     return StepOptions(
         per_device_train_batch_size=trainer.per_device_train_batch_size,
         gradient_accumulation_steps=trainer.gradient_accumulation_steps,
+        batch_size_warmup=batch_size_warmup(trainer),
+        length_warmup=length_warmup(trainer, keys.max_seq_length),
         enforce_full_packed_batches=trainer.enforce_full_packed_batches,
         seed=context.seed,
         rank=context.rank,

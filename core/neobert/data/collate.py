@@ -10,6 +10,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from neobert.batch import Batch, pad_batch
+from neobert.data.shortening import shorten
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,8 @@ class Request:
     """Of the collator's generator."""
     ids: tuple[NDArray[np.integer[Any]], ...] | None = None
     """Each piece's tokens where they come with the request (a stream); None where the documents hold them."""
+    limit: int | None = None
+    """Tokens of an example, at most: longer sequences are cut into several. None cuts none."""
 
 
 class _Rows(Mapping[str, Any]):
@@ -97,7 +100,10 @@ class BatchMaker:
         self._pad_token_id = pad_token_id
 
     def __getitem__(self, request: Request) -> Batch:
-        examples = [{"input_ids": self._special.around(ids)} for ids in self.ids(request)]
+        sequences = [self._special.around(ids) for ids in self.ids(request)]
+        if request.limit is not None:
+            sequences = shorten(sequences, request.limit)
+        examples = [{"input_ids": sequence} for sequence in sequences]
         rng = np.random.Generator(np.random.PCG64(request.seed))
         batch: Batch = self._recipe.collator()(examples, rng)
         return batch if self._pad_to is None else pad_batch(batch, self._pad_to, self._pad_token_id)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from neobert.data.training_data import TrainingData
 
 
-def steps_left(data: TrainingData, cursor: Cursor, most: int) -> int | None:
-    """How many whole steps there are from a cursor on, where they are fewer than ``most``.
+def steps_left(data: TrainingData, cursor: Cursor, most: int, *, done: int = 0) -> int | None:
+    """How many whole steps there are from a cursor on, after ``done``, where they are fewer than ``most``.
 
     None where they are not, and where only reading tells. Counted by planning them, which is only done where the data
     holds less than twice the tokens of ``most`` steps: micro-batches are more than half full.
@@ -22,12 +22,14 @@ def steps_left(data: TrainingData, cursor: Cursor, most: int) -> int | None:
     corpus, options = data.corpus, data.options
     if not isinstance(corpus, MixedCorpus) or corpus.mixture.when_exhausted != "stop":
         return None
-    in_step = options.gradient_accumulation_steps * options.world_size
+    wanted = options.in_steps(done, done + most)
     source = corpus.source(options.seed)
     source.begin(cursor)
-    if source.end - cursor.window * source.length > 2 * most * in_step * data.shape.budget:
+    if source.end - cursor.window * source.length > 2 * wanted * data.shape.budget:
         return None
-    steps = sum(1 for _ in islice(data.pieces(cursor), most * in_step)) // in_step
+    found, steps = sum(1 for _ in islice(data.pieces(cursor), wanted)), 0
+    while steps < most and found >= (in_step := options.in_step(done + steps)):
+        found, steps = found - in_step, steps + 1
     return steps if steps < most else None
 
 

@@ -120,6 +120,10 @@ class EvaluationData:
         ends = np.cumsum([*self.sources.values()])
         return list(self.sources)[int(np.searchsorted(ends, document, side="right"))]
 
+    def documents_of(self, batch: int) -> NDArray[np.int64]:
+        """(N,) which document each sequence of this rank's batch of this index is of."""
+        return self._batches[batch][1].document
+
     def __iter__(self) -> Iterator[Batch]:
         for number, pieces in self._batches:
             yield self._maker[Request(pieces, derive_seed(self.seed, "eval", number))]

@@ -65,7 +65,7 @@ class Ledger:
         """Counts sequences; one that is not a whole sequence of its document is a fault."""
         number, whole = self._numbers(pieces)
         for piece in pieces[~whole].to_tuples():
-            self.fault("sequences that no document is cut into", self._named(piece))
+            self.fault("sequences that no document is cut into", self.named(piece))
         np.add.at(self.seen, number[whole], 1)
 
     def check(self, carry: Pieces, progress: Progress) -> None:
@@ -88,7 +88,12 @@ class Ledger:
         """A sequence by its document."""
         document = int(np.searchsorted(self.first, number, side="right")) - 1
         start = (number - int(self.first[document])) * self.cut.body
-        return self._named((document, start, min(start + self.cut.body, int(self.cut.lengths[document]))))
+        return self.named((document, start, min(start + self.cut.body, int(self.cut.lengths[document]))))
+
+    def named(self, piece: tuple[int, int, int]) -> str:
+        """A stretch of a document."""
+        document, start, stop = piece
+        return f"document {document}{self.of_source} tokens {start}:{stop}"
 
     def passed(self, progress: Progress) -> str:
         """What came, for people."""
@@ -127,7 +132,3 @@ class Ledger:
 
     def _more(self, kind: str, count: int) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + count
-
-    def _named(self, piece: tuple[int, int, int]) -> str:
-        document, start, stop = piece
-        return f"document {document}{self.of_source} tokens {start}:{stop}"

@@ -73,7 +73,8 @@ def _tokenize_into(folder: Path, rows: Any, backend: str, key: str, processes: i
             tokens += len(ids)
     write_store(folder, dtype=dtype, documents=len(rows), tokens=tokens, fingerprint=key)
     seconds = perf_counter() - began
-    logger.info("tokenized %s: %d documents, %d tokens in %.1f s", label, len(rows), tokens, seconds)
+    if len(rows):
+        logger.info("tokenized %s: %d documents, %d tokens in %.1f s", label, len(rows), tokens, seconds)
 
 
 def encoded(

@@ -16,6 +16,8 @@ from neobert.data.loader import load
 from neobert.data.plan import Planner, Shape
 from neobert.data.report import DataReport
 from neobert.data.sharing import Share, own_place, placed
+from neobert.data.shortening import shortened
+from neobert.data.step_options import StepOptions
 from neobert.errors import UserError
 from neobert.seeding import derive_seed
 
@@ -38,7 +40,7 @@ class MicroBatch:
     batch: Batch
     seed: int
     pieces: Pieces | None = None
-    """What it was made of, one for each of the collator's examples."""
+    """What it was made of, one for each of the collator's examples; one of special tokens alone is empty."""
 
 
 @frozen(eq=False)
@@ -58,19 +60,6 @@ class StepBatches:
     """The data ends after this step."""
     left_out: Mapping[str, int] = field(factory=dict)
     """Of a stream: rows of the windows that begin in this step that are damaged, empty or cut."""
-
-
-@frozen(kw_only=True)
-class StepOptions:
-    """How a step is made of micro-batches, and who makes which."""
-
-    per_device_train_batch_size: int
-    gradient_accumulation_steps: int = 1
-    enforce_full_packed_batches: bool = True
-    seed: int = 0
-    rank: int = 0
-    world_size: int = 1
-    pin_memory: bool = False
 
 
 @frozen(eq=False)
@@ -144,10 +133,10 @@ class TrainingData:
         planned: deque[_Step] = deque()
         with self.planner() as planner:
             batches = self._batches(self._planned(planner, cursor, step), planned)
-            while made := tuple(islice(batches, self.options.gradient_accumulation_steps)):
-                plan = planned.popleft()
-                pieces = (request.pieces for request in plan.requests)
-                micro_batches = tuple(map(MicroBatch, made, plan.seeds, pieces))
+            for first in batches:
+                plan = planned.popleft()  # there since its first batch was asked for
+                made = (first, *islice(batches, len(plan.requests) - 1))
+                micro_batches = tuple(map(MicroBatch, made, plan.seeds, map(self._examples, plan.requests)))
                 after = placed(plan.cursor, self.share, content)
                 yield StepBatches(step, plan.epoch, micro_batches, after, plan.source_tokens, plan.last, plan.left_out)
                 if plan.last:
@@ -158,6 +147,12 @@ class TrainingData:
             'when_exhausted = "repeat" goes on from there, with trainer.allow_changes = ["dataset"]'
         )
         raise UserError(msg)
+
+    def _examples(self, request: Request) -> Pieces:
+        """What the collator's examples hold."""
+        if request.limit is None:
+            return request.pieces
+        return shortened(request.pieces, self.special, request.limit)[0]
 
     def pieces(self, cursor: Cursor) -> Iterator[tuple[Pieces, Cursor]]:
         """The plan alone: every micro-batch of all ranks from the cursor on, with the cursor after it."""
@@ -247,9 +242,9 @@ class TrainingData:
         """Every step's requests. The micro-batch's number g in the step is all that tells ranks apart."""
         options = self.options
         stream = planner.micro_batches(cursor)
-        in_step = options.gradient_accumulation_steps * options.world_size
-        wanted = range(options.rank, in_step, options.world_size)
         while True:
+            in_step, limit = options.in_step(step), options.limit(step)
+            wanted = range(options.rank, in_step, options.world_size)
             epoch, requests, tokens, left_out = cursor.epoch, [], Counter[str](), Counter[str]()
             for g in range(in_step) if self.share is None else wanted:
                 found = next(stream, None)
@@ -261,7 +256,7 @@ class TrainingData:
                 tokens.update(self.corpus.source_tokens(pieces))
                 if g in wanted:
                     seed = derive_seed(options.seed, "batch", epoch, step, g)
-                    requests.append(Request(pieces, seed, planner.source.ids(pieces)))
+                    requests.append(Request(pieces, seed, planner.source.ids(pieces), limit))
             seeds = tuple(derive_seed(options.seed, "forward", epoch, step, g) for g in wanted)
             yield _Step(epoch, tuple(requests), seeds, cursor, tokens, left_out)
             step += 1

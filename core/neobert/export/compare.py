@@ -19,6 +19,8 @@ from neobert.seeding import derive_seed
 
 TOLERANCE = 1e-4
 """Largest difference, relative to the largest output: fp32 rounding stays two orders below it."""
+LONGEST = 2048
+"""Tokens of the longest sequence that is compared: the reference's attention takes the square of it."""
 
 
 def reference_encoder(encoder: Any, recipe: Recipe, context: BuildContext) -> Any:
@@ -51,7 +53,7 @@ def compare_outputs(folder: Path, encoder: Any, loss: Any | None, context: Build
     """
     theirs = _load(folder, with_head=loss is not None).to(context.device)
     largest = 0.0
-    for ids in _samples(context):
+    for ids in _samples(encoder, context):
         with torch.no_grad():
             hidden = encoder(ids, SequenceLayout.from_lengths([len(ids)], context.device))
             ours = hidden if loss is None else loss.logits(encoder, hidden)
@@ -76,11 +78,11 @@ def _load(folder: Path, *, with_head: bool) -> Any:
     return model.eval()
 
 
-def _samples(context: BuildContext) -> list[Tensor]:
-    """A long and a short sequence of ordinary token ids."""
+def _samples(encoder: Any, context: BuildContext) -> list[Tensor]:
+    """A long and a short sequence of ordinary token ids, and those of the lengths that an encoder names itself."""
     rng = np.random.default_rng(derive_seed(context.seed, "export"))
-    longest = min(context.max_seq_length, 64)
+    telling = (min(length, LONGEST) for length in getattr(encoder, "telling_lengths", ()))
     return [
         torch.from_numpy(rng.integers(0, len(context.tokenizer), size=length)).to(context.device)
-        for length in (longest, 3)
+        for length in dict.fromkeys((min(context.max_seq_length, 64), 3, *telling))
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 from neobert.context import BuildContext
 from neobert.export.compare import compare_outputs, reference_encoder
+from neobert.export.native import is_native
 from neobert.export.plan import ExportPlan, plan_export
 from neobert.files import new_directory, write_json, write_text
 from neobert.modes import evaluation_mode
@@ -37,6 +39,21 @@ def export_model(folder: Path, encoder: Any, loss: Any, recipe: Recipe, context:
                 with _quiet_transformers():
                     compare_outputs(directory, reference, loss if plan.has_head else None, context)
     return plan.notes
+
+
+def opening_command(folder: Path, sentence: str) -> str | None:
+    """A command line that tries an export out; None for a layout that no other library reads.
+
+    ``sentence`` has the tokenizer's mask token in it, for an export with a head.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not is_native(config):
+        return None
+    if any(name.endswith("ForMaskedLM") for name in config.get("architectures") or ()):
+        work = f"from transformers import pipeline; print(pipeline('fill-mask', '{folder}')('{sentence}'))"
+    else:
+        work = f"from transformers import AutoModel; print(AutoModel.from_pretrained('{folder}'))"
+    return f'python -c "{work}"'
 
 
 def _write(directory: Path, plan: ExportPlan, recipe: Recipe, context: BuildContext) -> None:

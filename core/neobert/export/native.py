@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,9 +37,24 @@ def place_tensors(
     }
 
 
-def has_head_bias(config: Mapping[str, Any]) -> bool:
-    """Whether the architecture's output layer adds a bias."""
-    return _skeleton(config).get_output_embeddings().bias is not None
+def head_obstacle(config: Mapping[str, Any], head: Mapping[str, Tensor]) -> str | None:
+    """What of a linear head the architecture's own has no place for; None where it has one for all of it."""
+    model = _skeleton(config)
+    output = model.get_output_embeddings()
+    known = {id(parameter) for module in (model.base_model, output) for parameter in module.parameters()}
+    if any(id(parameter) not in known for parameter in model.parameters()):
+        return "a head that is one linear layer"
+    if "bias" in head and output.bias is None:
+        return "a bias in the head"
+    return None
+
+
+def encoder_class(config: Mapping[str, Any]) -> str:
+    """The architecture's class for an encoder without a head, as ``architectures`` names it."""
+    from transformers import MODEL_MAPPING, AutoConfig
+
+    found = MODEL_MAPPING[type(AutoConfig.for_model(**copy.deepcopy(dict(config))))]
+    return str((found[0] if isinstance(found, tuple) else found).__name__)
 
 
 def _native_prefixes(config: Mapping[str, Any]) -> tuple[str, str]:
@@ -53,4 +69,5 @@ def _skeleton(config: Mapping[str, Any]) -> Any:
     from transformers import AutoConfig, AutoModelForMaskedLM
 
     with torch.device("meta"):
-        return AutoModelForMaskedLM.from_config(AutoConfig.for_model(**config))
+        # A copy, for a configuration writes into the tables that it is given.
+        return AutoModelForMaskedLM.from_config(AutoConfig.for_model(**copy.deepcopy(dict(config))))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neobert.capabilities import Capabilities
-from neobert.export.native import has_head_bias, is_native, place_tensors
+from neobert.export.native import encoder_class, head_obstacle, is_native, place_tensors
 from neobert.recipe import Recipe
 
 Head = Mapping[str, Tensor]
@@ -36,35 +36,54 @@ class ExportPlan:
 def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> ExportPlan:
     """Chooses the native architecture where it computes the same, else the layout of published NeoBERT checkpoints.
 
-    A head that is not a plain linear layer is left out, with a note; no save fails for it.
+    A head that is not a plain linear layer is left out, with a note; so is one that is the embedding, where the
+    architecture's own head is another. No save fails for it.
     """
     head, notes = _head_of(encoder, loss, recipe.loss.name)
     if not hasattr(encoder, "export"):
         notes.append(f"model {recipe.model.name!r} maps to no other library: its own tensors are exported as they are")
-        config: dict[str, Any] = {"model_type": f"neobert-{recipe.model.name}"}
+        config = _with_token_ids({"model_type": f"neobert-{recipe.model.name}"}, tokenizer)
         tensors: dict[str, Tensor] = dict(encoder.state_dict())
     else:
-        config, tensors = encoder.export()
-    config = _with_token_ids(config, tokenizer)
-    obstacles = list(getattr(encoder, "native_obstacles", ()))
-    if head is not None and "bias" in head and is_native(config) and not has_head_bias(config):
-        if hasattr(encoder, "export_published"):
-            config, tensors = encoder.export_published()
-            config = _with_token_ids(config, tokenizer)
-            obstacles.append("a bias in the head")
-        else:
-            head = None
-            notes.append(f"no {config['model_type']} has a bias in its head: the encoder alone is exported")
-    if hasattr(encoder, "export") and not is_native(config):
-        reasons = ", ".join(obstacles) or "the model knows none"
-        notes.append(
-            f"no native architecture of transformers expresses this model ({reasons}): "
-            f"exported in the layout {config.get('model_type')!r}"
-        )
+        config, tensors, head, said = _laid_out(encoder, head, tokenizer)
+        notes += said
     if head is not None:
         config = {**config, "tie_word_embeddings": _is_tied(encoder, head)}
+    elif is_native(config):
+        config = {**config, "architectures": [encoder_class(config)]}
     notes += _backend_notes(recipe)
     return ExportPlan(config, place_tensors(config, tensors, head), head is not None, tuple(notes))
+
+
+def _laid_out(
+    encoder: Any, head: Head | None, tokenizer: Any
+) -> tuple[dict[str, Any], dict[str, Tensor], Head | None, list[str]]:
+    """The layout that the encoder chooses, or another where that one has no place for the head; and what to say."""
+    notes = []
+    config, tensors = encoder.export()
+    config = _with_token_ids(config, tokenizer)
+    reasons = list(getattr(encoder, "native_obstacles", ()))
+    obstacle = head_obstacle(config, head) if head is not None and is_native(config) else None
+    if head is not None and obstacle is not None:
+        nearest = config["model_type"]
+        alone = f"no {nearest} has {obstacle}: the encoder alone is exported"
+        if "bias" not in head and _is_tied(encoder, head):
+            head = None
+            notes.append(f"{alone}; the head is its embedding")
+        elif hasattr(encoder, "export_published"):
+            config, tensors = encoder.export_published()
+            config = _with_token_ids(config, tokenizer)
+            reasons.append(f"the nearest, {nearest}, lacks {obstacle}")
+        else:
+            head = None
+            notes.append(alone)
+    if not is_native(config):
+        because = ", ".join(reasons) or "the model knows none"
+        notes.append(
+            f"no native architecture of transformers expresses this model ({because}): "
+            f"exported in the layout {config.get('model_type')!r}"
+        )
+    return config, tensors, head, notes
 
 
 def _with_token_ids(config: Mapping[str, Any], tokenizer: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
 from neobert.toml_text import toml_text
+from neobert.warmup import batch_size_warmup, length_warmup
+from neobert.wording import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,25 +18,30 @@ if TYPE_CHECKING:
     from neobert.parts import Part
     from neobert.recipe.trainer import TrainerOptions
     from neobert.recipe.tree import Recipe
+    from neobert.registry import Registry
 
 _ONLY_WITH = {
     "torch_compile_backend": "torch_compile",
     "torch_compile_dynamic": "torch_compile",
     "gradient_checkpointing_every": "gradient_checkpointing",
+    "batch_size_warmup_start": "batch_size_warmup_steps",
+    "length_warmup_start": "length_warmup_steps",
 }
-"""Keys of ``[trainer]`` that do nothing, unless another is true."""
+"""Keys of ``[trainer]`` that do nothing, unless another is true or set."""
 _FIRST_WORD = re.compile(r"[\w.]*\w")
 
 
-def combination_problems(recipe: Recipe) -> list[Problem]:
-    """What the core and each part's own ``check`` object to."""
+def combination_problems(recipe: Recipe, registry: Registry) -> list[Problem]:
+    """What the core and each part's own ``check`` object to. ``registry`` is asked for names that would do instead."""
     flat, origins = recipe.flat(), recipe.origins
 
     def problem(key: str, message: str) -> Problem:
         value = flat.get(key)
-        return Problem(origins[key], key, None if value is None else toml_text(value), message)
+        where = origins[key if key in flat else next(leaf for leaf in flat if leaf.startswith(f"{key}."))]
+        return Problem(where, key, None if value is None else toml_text(value), message)
 
-    found = [problem(key, message) for key, message in _core_checks(recipe)]
+    core = [*_core_checks(recipe), *_field_checks(recipe, registry)]
+    found = [problem(key, message) for key, message in core]
     for path, part in recipe.parts():
         for message in _objections(part, recipe):
             key, text = _located(message, path, flat)
@@ -61,14 +68,47 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
             if getattr(dataset, key):
                 yield f"dataset.{key}", "contradicts dataset.num_workers = 0: without workers it does nothing"
     for key, needed in _ONLY_WITH.items():
-        if getattr(recipe.trainer, key) is not None and not getattr(recipe.trainer, needed):
-            yield f"trainer.{key}", f"has no effect: trainer.{needed} is false; set that too, or leave this out"
+        value = getattr(recipe.trainer, needed)
+        if getattr(recipe.trainer, key) is not None and not value:
+            how = "unset" if value is None else "false"
+            yield f"trainer.{key}", f"has no effect: trainer.{needed} is {how}; set that too, or leave this out"
+    yield from _warmup_checks(recipe)
     yield from _guard_checks(recipe.trainer)
+    yield from _bucket_checks(recipe)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (
                 "trainer.allow_changes",
                 f"{toml_text(name)} is no key; expected these tables or keys in them: {', '.join(TABLES)}",
+            )
+
+
+def _warmup_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Warm-ups that begin where they end, or beyond."""
+    trainer = recipe.trainer
+    found = {
+        ("batch_size_warmup", "trainer.gradient_accumulation_steps"): batch_size_warmup(trainer),
+        ("length_warmup", "dataset.max_seq_length"): length_warmup(trainer, recipe.dataset.max_seq_length),
+    }
+    for (name, end), warmup in found.items():
+        if warmup is None or warmup.start < warmup.full:
+            continue
+        start = f"trainer.{name}_start"
+        said = getattr(trainer, f"{name}_start") is not None
+        begins = "" if said else f"it starts at {warmup.start} unless {start} is set; "
+        yield (
+            start if said else f"trainer.{name}_steps",
+            f"nothing grows: {begins}{end}, where it ends, is {warmup.full}; start under that, or raise it",
+        )
+
+
+def _bucket_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    longest = recipe.dataset.max_seq_length
+    for edge in recipe.trainer.eval_position_buckets:
+        if edge > longest:
+            yield (
+                "trainer.eval_position_buckets",
+                f"{edge} is over dataset.max_seq_length = {longest}: no token stands there",
             )
 
 
@@ -88,6 +128,27 @@ def _guard_checks(trainer: TrainerOptions) -> Iterator[tuple[str, str]]:
         )
 
 
+def _field_checks(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
+    """Where both the loss and the collator say which fields of a batch they need and give."""
+    loss, collator = recipe.loss, recipe.datacollator
+    needs = getattr(loss.options, "needs_fields", ())
+    given = getattr(collator.options, "batch_fields", None)
+    if given is None or set(needs) <= set(given):
+        return
+    able = [
+        plugin.name
+        for plugin in registry.plugins
+        if plugin.kind == "datacollator"
+        and plugin.problem() is None
+        and set(needs) <= set(getattr(plugin.options_class, "batch_fields", ()))
+    ]
+    named = f"datacollators whose batches have them: {', '.join(able)}" if able else "no datacollator here gives them"
+    yield (
+        "datacollator.name",
+        f"loss {toml_text(loss.name)} needs {listed(needs)} in a batch, and this one gives {listed(given)}\n{named}",
+    )
+
+
 def _objections(part: Part, recipe: Recipe) -> list[str]:
     check: Any = getattr(part.options, "check", None)
     if check is None:
@@ -102,11 +163,16 @@ def _objections(part: Part, recipe: Recipe) -> list[str]:
 
 
 def _located(message: str, path: Key, flat: dict[str, Any]) -> tuple[str, str]:
-    """The key that a check's message begins with, dotted or the part's own; else the message is the part's."""
+    """The key that a check's message begins with, dotted or the part's own; else the message is the part's.
+
+    It may be a table inside a table, such as ``select.web``.
+    """
     own = dotted(path)
     message = message.removeprefix(f"{own}: ")
     first = _FIRST_WORD.match(message)
-    for candidate in (first.group(), f"{own}.{first.group()}") if first else ():
-        if candidate in flat:
-            return candidate, message.removeprefix(f"{first.group() if first else ''}: ")
+    word = first.group() if first else ""
+    for candidate in (word, f"{own}.{word}"):
+        inner = "." in word and any(leaf.startswith(f"{candidate}.") for leaf in flat)
+        if candidate in flat or inner:
+            return candidate, message.removeprefix(f"{word}: ")
     return f"{own}.name", message

@@ -48,7 +48,7 @@ def load_recipe(
     if found:
         raise RecipeError(found)
     recipe = Recipe(**tables, path=Path(path), overrides=tuple(overrides), explicit_origins=findings.origins)
-    found = combination_problems(recipe)
+    found = combination_problems(recipe, registry)
     if found:
         raise RecipeError(found)
     return recipe
@@ -67,7 +67,7 @@ def _structure(layers: Sequence[Node], findings: Findings) -> dict[str, Any]:
         else:
             tables[kind.key] = structurer.part_list(kind.name, stack, (kind.key,))
     tables["trainer"] = structurer.value(TrainerOptions, stacks.pop("trainer"), ("trainer",))
-    findings.tables[()] = Table((*TABLES, "extends"))
+    findings.tables[()] = Table((*TABLES, "extends", "unset"))
     findings.leftover(stacks, ())
     assert FAILED not in tables.values() or findings.problems or findings.unknown or not findings.complete
     return tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from attrs import field, frozen
@@ -9,6 +10,12 @@ from attrs.validators import ge, gt, min_len, optional
 
 from neobert.parts import Part, part
 from neobert.recipe.stability import EmaOptions, GuardOptions
+
+
+def _ascending(instance: object, attribute: object, value: tuple[int, ...]) -> None:
+    if any(edge < 1 for edge in value) or any(one >= other for one, other in pairwise(value)):
+        msg = "expected a list of ascending ints, each >= 1, such as [512, 1024, 2048]"
+        raise ValueError(msg)
 
 
 @frozen(kw_only=True)
@@ -30,6 +37,30 @@ class TrainerOptions:
     )
     gradient_accumulation_steps: int = field(
         default=1, validator=ge(1), metadata={"help": "micro-batches a step, on each rank"}
+    )
+    batch_size_warmup_steps: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={
+            "help": "steps over which the micro-batches of a step grow to gradient_accumulation_steps; unset: none"
+        },
+    )
+    batch_size_warmup_start: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={"help": "with batch_size_warmup_steps: micro-batches of step 0, on each rank; unset: 1"},
+    )
+    length_warmup_steps: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={
+            "help": "steps over which training sequences, cut into pieces, grow to dataset.max_seq_length; unset: none"
+        },
+    )
+    length_warmup_start: int | None = field(
+        default=None,
+        validator=optional(ge(3)),
+        metadata={"help": "with length_warmup_steps: tokens of a piece at step 0, at most; unset: 128"},
     )
     enforce_full_packed_batches: bool = field(
         default=True,
@@ -111,6 +142,14 @@ class TrainerOptions:
     )
     eval_max_batches: int | None = field(
         default=None, validator=optional(ge(1)), metadata={"help": "batches of an evaluation; unset: all"}
+    )
+    eval_position_buckets: tuple[int, ...] = field(
+        default=(),
+        validator=_ascending,
+        metadata={
+            "help": "held-out loss by a token's position in its sequence: `[512, 1024]` is of 0-512, 512-1024, and "
+            "from there on; empty: none"
+        },
     )
     save_steps: int | None = field(
         default=None,

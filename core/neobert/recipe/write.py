@@ -11,7 +11,7 @@ from attrs import Attribute
 
 from neobert.parts import Part
 from neobert.recipe.fields import default_of
-from neobert.recipe.nodes import Key, dotted
+from neobert.recipe.nodes import DEFAULT, Key, dotted
 from neobert.recipe.paths import absolute_paths
 from neobert.toml_text import key_of, recipe_fields, toml_item
 
@@ -78,7 +78,7 @@ def _is_part_like(value: Any) -> bool:
 def _unset_keys(recipe: Recipe) -> Iterator[Key]:
     """Keys that would come back with a value if the recipe only left them out."""
     for leaf in recipe.leaves():
-        said = dotted(leaf.path) in recipe.explicit_origins
+        said = recipe.explicit_origins.get(dotted(leaf.path), DEFAULT) != DEFAULT
         if leaf.value is None and leaf.attribute and (said or leaf.attribute.default is not None):
             yield leaf.path
     yield from _removed(recipe, ())

@@ -150,6 +150,9 @@ def _check_pickles(options: Any, context: Any, collate: Collator, examples: Exam
     again: Callable[..., Batch] = build("datacollator", copy, context)
     first, second = (one(examples, np.random.default_rng(3)) for one in (collate, again))
     _require_same_batch(first, second, "a collator built from pickled options gives the same batch", "rng seed 3")
+    stated = getattr(options, "batch_fields", first.fields)
+    promise = "a batch has no field that batch_fields leaves out"
+    require(set(first.fields) <= set(stated), promise, given=sorted(stated), found=sorted(first.fields))
 
 
 def _require_same_batch(first: Batch, second: Batch, promise: str, given: str) -> None:

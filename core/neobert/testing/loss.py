@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from neobert.batch import Batch, SequenceLayout, pad_batch
 from neobert.testing.context import LENGTHS, as_options, build, make_sequences, make_tokenizer, text_context
+from neobert.testing.embedding import check_embedding, check_losses_from, check_order, embedding_batch, make_examples
 from neobert.testing.encoder import TinyEncoder
 from neobert.testing.promises import require, require_all_close, require_close, require_equal
 
@@ -29,27 +30,40 @@ def check_loss(
     *,
     make_batch: MakeBatch | None = None,
     empty_batch: Batch | None = None,
-    additive: bool = True,
+    additive: bool | None = None,
 ) -> None:
     """Runs the loss in float64 over a tiny encoder, in eval mode; in train mode it may draw.
 
-    ``make_batch`` turns sequences of ids into a batch for losses that need other fields than
-    ``masked_positions`` and ``labels``, each sequence on its own; ``empty_batch`` is then a batch with
-    nothing to learn from. ``additive=False`` is for losses where sequences of a batch are compared with each
-    other, so that its parts do not sum to it. Raises `AssertionError` for a broken promise.
+    A loss with ``embed`` gets batches of examples with every field that the built-in losses of its kind have, any
+    other one batches of masked tokens. ``make_batch`` turns sequences of ids into a batch for losses that need other
+    fields, each sequence on its own; ``empty_batch`` is then a batch with nothing to learn from. ``additive=False``
+    (unset: what the options class says as ``divisible``) is for losses where sequences of a batch are compared with
+    each other, so that its parts do not sum to it. Raises `AssertionError` for a broken promise.
     """
     options = as_options(options)
     setting = _make_setting(options)
-    of_masks = make_batch is None
-    make_batch = make_batch or masked_batch
-    batch = make_batch(make_sequences(LENGTHS))
+    if additive is None:
+        additive = getattr(options, "divisible", True)
+    embeds = hasattr(setting.loss, "embed") or hasattr(setting.loss, "sentence_head")
+    of_masks, of_examples = make_batch is None and not embeds, make_batch is None and embeds
+    units: Sequence[Any] = make_examples() if of_examples else make_sequences(LENGTHS)
+    make: Callable[[Any], Batch] = make_batch or (embedding_batch if of_examples else masked_batch)
+    batch = make(units)
     _check_output(setting, batch)
+    _check_needs(options, setting, batch)
     _check_registration(setting, batch)
+    if embeds:
+        check_embedding(setting.loss, setting.encoder, batch)
     _check_padding(setting, batch)
     if additive:
-        _check_splits(setting, make_batch)
+        _check_splits(setting, make, units)
     if of_masks:
         empty_batch = _nothing_to_learn_from(setting)
+    if of_examples:
+        empty_batch = evolve(batch, fields={name: value[:0] for name, value in batch.fields.items()})
+        check_order(setting.run_with_gradient, units)
+    if hasattr(setting.loss, "losses_from"):
+        check_losses_from(setting.loss, setting.encoder, batch, setting.run(batch))
     if empty_batch is not None:
         _check_empty(setting, empty_batch)
     if hasattr(setting.loss, "logits") or hasattr(setting.loss, "head_state"):
@@ -128,6 +142,16 @@ def _check_output(setting: _Setting, batch: Batch) -> None:
     require_all_close(same, gradients, "the same batch gives the same gradient", tolerance=_TOLERANCE)
 
 
+def _check_needs(options: Any, setting: _Setting, batch: Batch) -> None:
+    """A recipe is checked by what a loss states, so it is all that it cannot do without."""
+    needs = getattr(options, "needs_fields", batch.fields.keys())
+    fields = {name: value for name, value in batch.fields.items() if name in needs}
+    try:
+        setting.run(evolve(batch, fields=fields))
+    except Exception as error:
+        require(False, "a loss needs no field that needs_fields leaves out", given=needs, found=repr(error))
+
+
 def _check_training(setting: _Setting, batch: Batch) -> None:
     """In training, what is drawn comes from torch's generator: seeded alike, a step is the same."""
     setting.loss.train()
@@ -150,18 +174,17 @@ def _check_registration(setting: _Setting, batch: Batch) -> None:
     require(not copied, promise, found=copied)
 
 
-def _check_splits(setting: _Setting, make_batch: MakeBatch) -> None:
+def _check_splits(setting: _Setting, make_batch: Callable[[Any], Batch], units: Sequence[Any]) -> None:
     """Parts of a batch sum to the whole: then sums over micro-batches and ranks are right."""
-    sequences = make_sequences(LENGTHS)
-    whole, gradients = setting.run_with_gradient(make_batch(sequences))
+    whole, gradients = setting.run_with_gradient(make_batch(units))
     for size in (1, 2, 4):
-        parts = [sequences[start : start + size] for start in range(0, len(sequences), size)]
+        parts = [units[start : start + size] for start in range(0, len(units), size)]
         outputs, sums = [], {name: torch.zeros_like(value) for name, value in gradients.items()}
         for part in parts:
             output, found = setting.run_with_gradient(make_batch(part))
             outputs.append(output)
             sums = {name: value + found[name] for name, value in sums.items()}
-        given = f"{len(sequences)} sequences whole, and {size} at a time"
+        given = f"{len(units)} sequences or examples whole, and {size} at a time"
         count = sum(float(output.count) for output in outputs)
         promise = "the counts of a batch's parts sum to its count"
         require(count == float(whole.count), promise, given=given, found=f"{count}, whole {float(whole.count)}")

@@ -13,10 +13,10 @@ from attrs import asdict, field, frozen
 from neobert.errors import UserError
 from neobert.files import faults, has_manifest, new_directory, write_json, write_text
 from neobert.interfaces import Checkpointer
+from neobert.run_folder import TOKENIZER_DIRECTORY
 
 PROGRESS_FILE = "progress.json"
 RECIPE_FILE = "recipe.toml"
-TOKENIZER_DIRECTORY = "tokenizer"
 
 
 @frozen(kw_only=True)
@@ -44,6 +44,8 @@ class Progress:
     """Of a stream: rows that were damaged, empty or cut."""
     guard: Mapping[str, Any] = field(factory=dict)
     """What the guard remembers: recent losses and norms, steps that were skipped, and where the run went back."""
+    position_losses: Mapping[str, Any] = field(factory=dict)
+    """With `trainer.eval_position_buckets`: the sums that the summary compares."""
 
 
 def save_checkpoint(

@@ -13,7 +13,7 @@ DATA_ENDED = 3
 
 def will_end_early(data: TrainingData, cursor: Cursor, step: int, max_steps: int) -> Iterator[str]:
     """A line where it is known already."""
-    left = steps_left(data, cursor, max_steps - step)
+    left = steps_left(data, cursor, max_steps - step, done=step)
     if left is not None:
         yield (
             f"the data ends at step {step + left:,} of trainer.max_steps = {max_steps:,}: its mixture stops with the "

@@ -140,6 +140,8 @@ def _numbers(metrics: Mapping[str, float]) -> str:
         ("norm", "train/grad_norm", "{:.3f}"),
         ("accuracy", "train/accuracy", "{:.3f}"),
         ("skipped steps", "train/skipped_steps", "{:.0f}"),
+        ("length", "train/max_seq_length", "{:,.0f}"),
+        ("micro-batches", "train/micro_batches", "{:,.0f}"),
         ("rollbacks", "train/rollbacks", "{:.0f}"),
         ("tokens/s", "train/tokens_per_second", "{:,.0f}"),
     ]

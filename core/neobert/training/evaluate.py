@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,23 +16,32 @@ from neobert.recipe.trainer import TrainerOptions
 from neobert.seeding import derive_seed
 from neobert.training.assemble import Parts
 from neobert.training.meter import Meter
+from neobert.training.positions import LABELS, MASKED_POSITIONS, PositionMeter, token_losses
 from neobert.training.precision import forward_precision
 
-MASKED_POSITIONS, LABELS = "masked_positions", "labels"
-"""Fields of a masked-token batch, which a vocabulary head's guesses are compared on."""
+Calls = list[tuple[Tensor | None, Tensor]]
+"""The encoder's calls of one batch: the positions that were wanted, and what came of it."""
 
 
-def evaluate(parts: Parts, data: EvaluationData, trainer: TrainerOptions) -> dict[str, float]:
+def evaluate(
+    parts: Parts, data: EvaluationData, trainer: TrainerOptions, positions: PositionMeter | None = None
+) -> dict[str, float]:
     """Means over all held-out batches, under the names that the loss gives them; of a mixture also each source's own
-    loss, as ``loss/SOURCE``."""
+    loss, as ``loss/SOURCE``. ``positions`` is given the losses of the same pass, token by token."""
     meter, of_source = Meter(parts.device), {name: Meter(parts.device) for name in data.sources}
     torch.manual_seed(derive_seed(trainer.seed, "evaluation"))
-    with evaluation_mode(parts.objective), forward_precision(trainer, parts.device):
+    encoder = parts.objective.encoder
+    watching = nullcontext(Calls()) if positions is None else _watched(encoder)
+    with evaluation_mode(parts.objective), forward_precision(trainer, parts.device), watching as calls:
         for number, batch in enumerate(data):
-            output = parts.objective(parts.to_device(batch))
+            batch = parts.to_device(batch)
+            output = parts.objective(batch)
             meter.add(output)
             if (source := data.source_of(number)) is not None:
                 of_source[source].add(output)
+            if positions is not None:
+                _add_positions(positions, parts, batch, data.documents_of(number), calls)
+                calls.clear()
     read = ((name, own.read()) for name, own in of_source.items())
     sources = {f"loss/{name}": means["loss"] for name, means in read if means}
     return meter.read() | sources
@@ -45,3 +58,43 @@ def guess_accuracy(parts: Parts, batch: Batch, trainer: TrainerOptions) -> Tenso
         guesses = loss.logits(encoder, hidden).argmax(-1)
         right: Tensor = guesses == fields[LABELS]
         return right.float().mean()
+
+
+@contextmanager
+def _watched(encoder: Any) -> Iterator[Calls]:
+    """The list that each call of the encoder is added to."""
+    calls: Calls = []
+
+    def remember(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
+        calls.append((kwargs["keep"] if "keep" in kwargs else args[2] if len(args) > 2 else None, output))
+
+    handle = encoder.register_forward_hook(remember, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+def _add_positions(positions: PositionMeter, parts: Parts, batch: Batch, documents: Any, calls: Calls) -> None:
+    """Adds the batch's losses, from the hidden states that its loss was computed of; or says why that cannot be."""
+    loss, encoder = parts.objective.loss, parts.objective.encoder
+    if not hasattr(loss, "logits"):
+        positions.missed = "this loss has no vocabulary head"
+    elif MASKED_POSITIONS not in batch.fields or LABELS not in batch.fields:
+        positions.missed = f"the batches have no {MASKED_POSITIONS} and {LABELS}"
+    elif batch.layout.num_sequences != len(documents):
+        positions.missed = "the collator makes other sequences than the documents'"
+    elif (hidden := _hidden_of(calls, batch.fields[MASKED_POSITIONS])) is None:
+        positions.missed = "the loss does not ask the encoder once for the masked positions, or for all"
+    else:
+        positions.add(batch, documents, token_losses(loss, encoder, hidden, batch.fields[LABELS]))
+
+
+def _hidden_of(calls: Calls, masked: Tensor) -> Tensor | None:
+    """(M, C) of the masked positions, out of what the encoder gave."""
+    if len(calls) != 1:
+        return None
+    ((keep, output),) = calls
+    if keep is None:
+        return output[masked]
+    return output if keep is masked else None

@@ -14,8 +14,9 @@ from neobert.errors import UserError
 from neobert.export import export_model
 from neobert.files import disk_errors, faults
 from neobert.recipe import load_recipe
+from neobert.run_folder import TOKENIZER_DIRECTORY
 from neobert.training.assemble import build_objective
-from neobert.training.checkpoints import RECIPE_FILE, TOKENIZER_DIRECTORY, read_progress
+from neobert.training.checkpoints import RECIPE_FILE, read_progress
 from neobert.training.data_parts import first_context, padded_vocab_size, vocabulary_length
 from neobert.training.devices import Placement
 from neobert.training.state import UPDATES_KEY, averages_of, fill_template, weights_of

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from attrs import asdict
 from rich.console import Console
 
+from neobert.export import opening_command
 from neobert.files import write_json
 from neobert.recipe import Recipe
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
 from neobert.training.assemble import Parts
 from neobert.training.command import RESUME_KEY, command
 from neobert.training.loop import Position
 from neobert.training.phrases import masked_phrases
-from neobert.training.run_directory import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, METRICS
+from neobert.training.positions import PositionRow
+from neobert.training.run_directory import METRICS
 from neobert.training.summary import guard_lines, left_out_lines, mixture_lines, show_summary
 from neobert.training.unigram import unigram_cross_entropy
 
@@ -28,13 +32,16 @@ def finish(
     if parts.evaluation_data is not None:
         counts = parts.training_data.token_counts(parts.context.vocab_size)
         unigram = unigram_cross_entropy(counts, parts.evaluation_data)
-    _write(directory / SUMMARY_FILE, position, unigram)
+    positions = position_rows(position)
+    _write(directory / SUMMARY_FILE, position, unigram, positions)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
     export, averaged = (directory / kind / str(position.step) for kind in (EXPORTS, AVERAGED_EXPORTS))
+    opening = opening_command(export, f"returns the {parts.tokenizer.mask_token} of the list.")
     show_summary(
         console,
         evaluations=position.evaluations,
         unigram=unigram,
+        positions=positions,
         phrases=masked_phrases(parts, recipe.trainer.seed),
         notes=[
             *mixture_lines(parts.training_data.corpus.sources, position.source_tokens),
@@ -50,14 +57,19 @@ def finish(
             "recipe": directory / "recipe.toml",
         },
         next_commands=(
-            f'python -c "from transformers import pipeline; '
-            f"print(pipeline('fill-mask', '{export}')('returns the {parts.tokenizer.mask_token} of the list.'))\"",
+            *(() if opening is None else (opening,)),
             *(() if position.ended else (command(recipe, longer),)),
         ),
     )
 
 
-def _write(file: Path, position: Position, unigram: float | None) -> None:
+def position_rows(position: Position) -> list[PositionRow]:
+    """What became of each bucket of positions; empty where they were not measured."""
+    after = position.position_losses.get("after")
+    return [] if after is None else after.compared_with(position.position_losses.get("before"))
+
+
+def _write(file: Path, position: Position, unigram: float | None, positions: Sequence[PositionRow]) -> None:
     guard = position.guard
     write_json(
         file,
@@ -65,6 +77,7 @@ def _write(file: Path, position: Position, unigram: float | None) -> None:
             "step": position.step,
             "evaluations": position.evaluations,
             "unigram_cross_entropy": unigram,
+            **({"positions": [asdict(row) for row in positions]} if positions else {}),
             **({"mixture": position.source_tokens} if position.source_tokens else {}),
             **({"left_out": position.left_out} if position.left_out else {}),
             **({"skipped_steps": guard.skipped} if guard.skipped else {}),

@@ -13,9 +13,8 @@ from neobert.training.data_parts import first_context, padded_vocab_size
 from neobert.training.devices import Placement, attention_target, choose_device, refuse_unfit_device
 from neobert.training.groups import group_parameters
 from neobert.training.precision import products_row, tf32_row
-
-STAND_IN_VOCABULARY = 8191
-"""A prime, so that no other table has as many rows. It costs nothing on the meta device."""
+from neobert.training.starting_weights import STAND_IN_VOCABULARY, refuse_unfit_weights
+from neobert.warmup import describe_warmups
 
 
 @frozen
@@ -30,14 +29,16 @@ class Sizes:
 def describe(recipe: Recipe) -> list[tuple[str, str]]:
     """Rows of (what, how much): parameters, tokens a step, estimated memory.
 
-    Raises RecipeError where a part cannot run on this machine's device, UserError where weights are not there.
+    Raises RecipeError where a part cannot run on this machine's device, UserError where weights are not there or do
+    not fit.
     """
     refuse_unfit_device(recipe)
-    refuse_missing_weights(recipe)
+    refuse_unfit_weights(recipe)
     trainer, length = recipe.trainer, recipe.dataset.max_seq_length
     tokens = trainer.gradient_accumulation_steps * trainer.per_device_train_batch_size * length
     batch = f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length}"
     rows = [("tokens a step", f"up to {tokens:,} = {batch} (micro-batches x sequences x tokens)")]
+    rows += describe_warmups(trainer, length)
     rows += attention_choices(recipe, attention_target(recipe)).items()
     for what, row in (("tf32", tf32_row), ("fp32 matrix products", products_row)):
         if (said := row(trainer, choose_device(trainer))) is not None:
@@ -54,14 +55,6 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
         *rows,
         ("estimated peak memory", _memory(recipe, vocabulary)),
     ]
-
-
-def refuse_missing_weights(recipe: Recipe) -> None:
-    """Raises UserError where ``model.weights`` names nothing that can be read: before data is prepared, not after."""
-    if recipe.model.weights is not None:
-        from neobert.weights import find_weights
-
-        find_weights(Path(recipe.model.weights))
 
 
 def _parameters(sizes: Sizes, vocabulary: int | None) -> str:
@@ -125,8 +118,8 @@ def _measure(recipe: Recipe, context: BuildContext) -> Sizes:
     body = rows = 0
     for group in group_parameters(encoder, loss):
         for parameter in group.parameters.values():
-            # A table that is not indexed by the vocabulary (positions) belongs to the body.
-            if group.role in ("embedding", "head") and parameter.shape[0] == STAND_IN_VOCABULARY:
+            # A table that is not indexed by the vocabulary (positions) belongs to the body; a bias of the head may be.
+            if parameter.shape[:1] == (STAND_IN_VOCABULARY,):
                 rows += parameter.numel()
             else:
                 body += parameter.numel()

@@ -17,6 +17,7 @@ from neobert.training.faults import Faults
 from neobert.training.gradient import finish_gradients
 from neobert.training.guard import GuardState, read_step
 from neobert.training.meter import Meter
+from neobert.training.positions import PositionLosses
 from neobert.training.precision import forward_precision
 from neobert.training.recorder import Recorder
 from neobert.training.signals import StopSignal
@@ -34,6 +35,8 @@ class Position:
     tokens_seen: int
     meter: Meter
     evaluations: dict[str, dict[str, float]] = field(factory=dict)
+    position_losses: dict[str, PositionLosses] = field(factory=dict)
+    """With `trainer.eval_position_buckets`: of the same evaluations."""
     guard: GuardState = field(factory=GuardState)
     source_tokens: Counter[str] = field(factory=Counter)
     """Of a mixture: tokens of each source trained on, over all ranks."""

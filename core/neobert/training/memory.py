@@ -135,7 +135,8 @@ def _walk(
 ) -> PeakMemory:
     with torch.device(context.device):
         encoder = recipe.model.build(context)
-        loss = recipe.loss.build(evolve(context, encoder=encoder))
+        context = evolve(context, encoder=encoder)
+        loss = recipe.loss.build(context)
     checkpoint_blocks(encoder.blocks, recipe.trainer)
     objective = Objective(encoder, loss)
     optimizer = recipe.optimizer.build(evolve(context, parameter_groups=group_parameters(encoder, loss)))

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """What sums over many batches are kept in: the widest that the device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 class Meter:
     """What has been summed since the last log line; its state is saved, so a resumed run logs the same numbers."""
 
     def __init__(self, device: torch.device) -> None:
-        self._dtype = torch.float32 if device.type == "mps" else torch.float64
+        self._dtype = sum_dtype(device)
         self._device = device
         self._sums: dict[str, Tensor] = {}
 

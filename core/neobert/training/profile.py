@@ -20,13 +20,14 @@ from neobert.training.assemble import Parts, assemble
 from neobert.training.compilation import clear_compile_failures
 from neobert.training.devices import place, refuse_unfit_device
 from neobert.training.display import Display, notes_of_parts
-from neobert.training.inspect import refuse_missing_weights
 from neobert.training.loop import Position, train
 from neobert.training.memory import peak_of_process
 from neobert.training.meter import Meter
 from neobert.training.phases import COPY, LOGGING, WAIT, Phases
 from neobert.training.recorder import Recorder
 from neobert.training.signals import StopSignal
+from neobert.training.starting_weights import refuse_unfit_weights
+from neobert.warmup import describe_warmups
 
 WARM_UP = 5
 """Steps before the profiled ones: compilation, the allocator's and the caches' first time."""
@@ -64,7 +65,7 @@ class Profile:
 def profile(recipe: Recipe, steps: int, console: Console) -> Profile:
     """Trains ``WARM_UP`` steps, then ``steps`` under the profiler; writes only a trace, into a folder of its own."""
     refuse_unfit_device(recipe)
-    refuse_missing_weights(recipe)
+    refuse_unfit_weights(recipe)
     folder = Path(f"{recipe.trainer.output_dir}-profile")
     folder.mkdir(parents=True, exist_ok=True)
     display = Display(console)
@@ -73,6 +74,8 @@ def profile(recipe: Recipe, steps: int, console: Console) -> Profile:
         stack.enter_context(clear_compile_failures(recipe.trainer))
         parts = assemble(recipe, place(recipe.trainer), folder)
         stack.callback(parts.training_data.close)
+        for what, said in describe_warmups(recipe.trainer, recipe.dataset.max_seq_length):
+            display.note(f"these are the run's first steps, inside its {what}: {said}")
         display.note(f"{WARM_UP} steps to warm up, then {steps} under the profiler ...")
         return _profiled(recipe, evolve(parts, evaluation_data=None), steps, folder / TRACE)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from neobert.data import Cursor, StepBatches
 from neobert.data.lanes import marks_of
 from neobert.data.report import SourceReport
+from neobert.data.step_options import StepOptions
 from neobert.errors import UserError
 from neobert.interfaces import Tracker
 from neobert.recipe.trainer import TrainerOptions
@@ -20,6 +21,7 @@ from neobert.training.assemble import Parts
 from neobert.training.display import Display
 from neobert.training.evaluate import evaluate, guess_accuracy
 from neobert.training.meter import Clock
+from neobert.training.positions import PositionMeter
 
 if TYPE_CHECKING:
     from neobert.training.loop import Position
@@ -42,6 +44,8 @@ class Recorder:
     _waited_logged: float = field(default=0.0, init=False)
     _first_step: int = field(default=0, init=False)
     _saved_step: int | None = field(default=None, init=False)
+    _missed: str | None = field(default=None, init=False)
+    """Why there is no loss by position: said once."""
 
     def start(self, parts: Parts, position: Position) -> None:
         """The evaluation before the first step, and the clock."""
@@ -114,6 +118,7 @@ class Recorder:
         metrics = {f"train/{name}": value for name, value in means.items()}
         metrics["train/learning_rate"] = float(parts.optimizer.param_groups[0]["lr"])
         metrics["train/epoch"] = float(data.epoch)
+        metrics |= warmup_metrics(parts.training_data.options, data)
         metrics |= mixture_metrics(parts.training_data.corpus.sources, position.source_tokens, position.cursor)
         metrics |= {f"train/{name}": float(count) for name, count in position.left_out.items()}
         metrics["train/tokens_seen"] = float(position.tokens_seen)
@@ -133,7 +138,7 @@ class Recorder:
     def _evaluate(self, parts: Parts, position: Position, when: str) -> None:
         assert parts.evaluation_data is not None
         self.display.note(f"evaluating on {parts.evaluation_data.description} ...")
-        means = position.evaluations[when] = evaluate(parts, parts.evaluation_data, self.trainer)
+        means = position.evaluations[when] = self._measured(parts, position, when)
         averaged = {}
         position.evaluations.pop(AVERAGED, None)  # of a run that had an average before it was resumed
         if parts.average is not None and parts.average.updates:
@@ -144,6 +149,24 @@ class Recorder:
         self.display.evaluation(means, position.step)
         if averaged:
             self.display.evaluation(averaged, position.step, "of the averaged weights ")
+
+    def _measured(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
+        """Of the weights themselves, by position too where the recipe asks for it."""
+        assert parts.evaluation_data is not None
+        edges = self.trainer.eval_position_buckets
+        positions = PositionMeter(edges, parts.context.max_seq_length, parts.device) if edges else None
+        means = evaluate(parts, parts.evaluation_data, self.trainer, positions)
+        return means if positions is None else means | self._by_position(positions, position, when)
+
+    def _by_position(self, positions: PositionMeter, position: Position, when: str) -> dict[str, float]:
+        losses = positions.read()
+        if losses is None:
+            if self._missed != positions.missed:
+                self.display.note(f"trainer.eval_position_buckets: no loss by position: {positions.missed}")
+            self._missed = positions.missed
+            return {}
+        position.position_losses[when] = losses
+        return losses.means()
 
     def _send(self, metrics: dict[str, float], step: int) -> None:
         for tracker in self.trackers:
@@ -163,6 +186,16 @@ def mixture_metrics(sources: Sequence[SourceReport], tokens: Mapping[str, int], 
         metrics[f"train/mix_epoch/{source.name}"] = passes[-1]
     together = sum(tokens.values()) / max(1, sum(source.tokens for source in sources))
     metrics["train/epoch"] = min(passes) if any(source.streaming for source in sources) else together
+    return metrics
+
+
+def warmup_metrics(options: StepOptions, data: StepBatches) -> dict[str, float]:
+    """What the step had of that which a warm-up grows; nothing of what none does."""
+    metrics = {}
+    if options.length_warmup is not None:
+        metrics["train/max_seq_length"] = float(options.length_warmup.at(data.step))
+    if options.batch_size_warmup is not None:
+        metrics["train/micro_batches"] = float(len(data.micro_batches))
     return metrics
 
 

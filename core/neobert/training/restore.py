@@ -21,6 +21,7 @@ from neobert.training.display import Display
 from neobert.training.guard import GuardState
 from neobert.training.loop import Position
 from neobert.training.meter import Meter
+from neobert.training.positions import PositionLosses
 from neobert.training.resume import Resumption, check_same_data, compare_schedules
 from neobert.training.state import UPDATES_KEY, fill_template
 
@@ -42,7 +43,7 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
     progress = resumption.progress
     check_same_data(progress, parts.training_data.fingerprint, parts.tokenizer_fingerprint, recipe)
     old_context = evolve(parts.context, max_steps=resumption.recipe.trainer.max_steps)
-    compare_schedules(resumption.recipe.scheduler.build(old_context), parts.schedule, progress.step, recipe)
+    compare_schedules(resumption.recipe.scheduler.build(old_context), parts.schedule, resumption, recipe)
     if progress.num_threads != torch.get_num_threads():
         display.note(
             f"the checkpoint was made with {progress.num_threads} threads, this run has {torch.get_num_threads()}: "
@@ -73,6 +74,7 @@ def position_at(progress: Progress, cursor: Cursor, device: torch.device) -> Pos
         guard=GuardState.from_json(progress.guard),
         source_tokens=Counter(progress.source_tokens),
         left_out=Counter(progress.left_out),
+        position_losses={when: PositionLosses.from_json(said) for when, said in progress.position_losses.items()},
     )
 
 

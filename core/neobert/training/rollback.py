@@ -11,13 +11,14 @@ from neobert.data import StepBatches
 from neobert.files import faults, has_manifest
 from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
+from neobert.run_folder import CHECKPOINTS
 from neobert.training.assemble import Parts, build_trackers, close_trackers
 from neobert.training.checkpoints import read_progress, step_directories
 from neobert.training.data_end import will_end_early
 from neobert.training.display import Display
 from neobert.training.loop import Position
 from neobert.training.restore import load_state, position_at
-from neobert.training.run_directory import CHECKPOINTS, supersede
+from neobert.training.run_directory import supersede
 from neobert.wording import counted
 
 

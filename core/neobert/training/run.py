@@ -13,12 +13,10 @@ from neobert.training.assemble import Parts, assemble, build_trackers, close_tra
 from neobert.training.command import command_to_go_on
 from neobert.training.compilation import clear_compile_failures
 from neobert.training.data_end import DATA_ENDED, ended_early, will_end_early
-from neobert.training.data_parts import vocabulary_length
 from neobert.training.devices import Placement, place, refuse_unfit_device
 from neobert.training.display import Display, make_display, notes_of_parts
 from neobert.training.environment import describe_environment
 from neobert.training.finish import finish
-from neobert.training.inspect import refuse_missing_weights
 from neobert.training.loop import Position, train
 from neobert.training.meter import Meter
 from neobert.training.recorder import Recorder
@@ -28,6 +26,8 @@ from neobert.training.rollback import Rollback
 from neobert.training.run_directory import lock_run_directory, refuse_second_run, supersede
 from neobert.training.saving import Saver
 from neobert.training.signals import StopSignal
+from neobert.training.starting_weights import refuse_unfit_weights, start_from_weights
+from neobert.warmup import describe_warmups
 
 
 def run(recipe: Recipe, console: Console | None = None) -> int:
@@ -57,13 +57,13 @@ def _resumption(recipe: Recipe, directory: Path, display: Display) -> Resumption
     """Everything that could refuse the run, before data or model are touched."""
     if recipe.trainer.resume_from_checkpoint is None:
         refuse_second_run(directory, recipe)
-        refuse_missing_weights(recipe)
+        refuse_unfit_weights(recipe)
         return None
     checkpoint, notes = find_checkpoint(recipe, directory)
     for note in notes:
         display.note(note)
     if checkpoint is None:
-        refuse_missing_weights(recipe)
+        refuse_unfit_weights(recipe)
         return None
     if not is_own(checkpoint, directory):
         refuse_second_run(directory, recipe)
@@ -77,12 +77,8 @@ def _position(recipe: Recipe, parts: Parts, resumption: Resumption | None, displ
         position = restore(recipe, parts, resumption, display)
         display.note(f"going on from {resumption.checkpoint} at step {position.step}")
         return position
-    if recipe.model.weights is not None:
-        from neobert.weights import load_weights
-
-        objective = parts.objective
-        num_tokens = vocabulary_length(parts.tokenizer)
-        display.note(load_weights(recipe.model.weights, objective.encoder, objective.loss, num_tokens=num_tokens))
+    if (line := start_from_weights(recipe, parts, parts.objective)) is not None:
+        display.note(line)
         if parts.average is not None:
             parts.average.begin()
     return Position(step=0, cursor=parts.training_data.start(), tokens_seen=0, meter=Meter(parts.device))
@@ -104,6 +100,8 @@ def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, r
     trainer = recipe.trainer
     for line in parts.training_data.report.lines():
         display.note(line)
+    for what, said in describe_warmups(trainer, recipe.dataset.max_seq_length):
+        display.note(f"{what}: {said}")
     for line in will_end_early(parts.training_data, position.cursor, position.step, trainer.max_steps):
         display.note(line)
     with StopSignal() as stop:

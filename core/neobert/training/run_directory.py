@@ -12,12 +12,10 @@ from pathlib import Path
 from neobert.errors import UserError
 from neobert.files import write_text
 from neobert.recipe import Recipe
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
 from neobert.training.checkpoints import step_directories
 from neobert.training.command import command, command_to_go_on
 
-CHECKPOINTS = "checkpoints"
-EXPORTS = "model_checkpoints"
-AVERAGED_EXPORTS = "ema_model_checkpoints"
 STEP_FOLDERS = (CHECKPOINTS, EXPORTS, AVERAGED_EXPORTS)
 """What holds a folder for each saved step."""
 METRICS = "metrics.jsonl"

@@ -13,12 +13,13 @@ from neobert.export import export_model
 from neobert.files import disk_errors
 from neobert.recipe import Recipe
 from neobert.recipe.trainer import TrainerOptions
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
 from neobert.training.assemble import Parts
 from neobert.training.checkpoints import Progress, newest_intact, prune, save_checkpoint
 from neobert.training.command import command_to_go_on
 from neobert.training.display import Display
 from neobert.training.loop import Position
-from neobert.training.run_directory import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, STEP_FOLDERS
+from neobert.training.run_directory import STEP_FOLDERS
 from neobert.training.state import layout_of
 
 
@@ -92,6 +93,7 @@ class Saver:
             source_tokens=position.source_tokens,
             left_out=position.left_out,
             guard=position.guard.to_json(),
+            position_losses={when: losses.to_json() for when, losses in position.position_losses.items()},
             optimizer_layout=layout_of(state),
             data_fingerprint=self.parts.training_data.fingerprint,
             tokenizer_fingerprint=self.parts.tokenizer_fingerprint,

@@ -12,6 +12,7 @@ from rich.text import Text
 from neobert.data.report import SourceReport
 from neobert.training.guard import GuardState
 from neobert.training.phrases import Phrase
+from neobert.training.positions import PositionRow
 from neobert.training.recorder import AVERAGED
 from neobert.wording import counted
 
@@ -40,6 +41,22 @@ def losses_table(evaluations: Mapping[str, Mapping[str, float]], unigram: float 
             "-" if unigram is None else f"{unigram - after:.4f}",
         )
     return table
+
+
+def positions_table(rows: Sequence[PositionRow]) -> Table:
+    """Held-out loss by position before and after; what is within twice its noise is no change to speak of."""
+    table = Table(title="the same by a token's position in its sequence", title_justify="left")
+    for column in ("positions", "tokens", "before", "after", "difference", "noise"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        numbers = (("before", ".4f"), ("after", ".4f"), ("difference", "+.4f"), ("noise", ".4f"))
+        cells = (_number(getattr(row, name), form) for name, form in numbers)
+        table.add_row(row.name, f"{row.tokens:,}", *cells)
+    return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def mixture_lines(sources: Sequence[SourceReport], tokens: Mapping[str, int]) -> list[str]:
@@ -82,6 +99,7 @@ def show_summary(
     *,
     evaluations: Mapping[str, Mapping[str, float]],
     unigram: float | None,
+    positions: Sequence[PositionRow],
     phrases: Sequence[Phrase],
     notes: Sequence[str],
     places: Mapping[str, Path],
@@ -91,6 +109,9 @@ def show_summary(
     console.print()
     table = losses_table(evaluations, unigram)
     console.print(table if table is not None else "no held-out data: nothing was evaluated")
+    if positions:
+        console.print(positions_table(positions))
+        console.print("noise: standard error of the difference, over documents")
     if phrases:
         console.print("\nmasked held-out phrases, and the model's guesses:")
         for phrase in phrases:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neobert.data import EvaluationData
-from neobert.training.evaluate import LABELS, MASKED_POSITIONS
+from neobert.training.positions import LABELS, MASKED_POSITIONS
 
 
 def unigram_cross_entropy(token_counts: np.ndarray, data: EvaluationData) -> float | None:

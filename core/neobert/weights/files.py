@@ -6,14 +6,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import tomli
+import torch
 from attrs import frozen
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from neobert.errors import UserError
-from neobert.files import faults, has_manifest
+from neobert.run_folder import inside_of_run, newest_of_run, not_there, refuse_damaged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
@@ -22,65 +24,84 @@ SUFFIX = ".safetensors"
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-RUN_FOLDERS = ("model_checkpoints", "checkpoints")
-"""Where a run keeps its weights; of two folders of one step, the first is taken."""
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "BOOL": torch.bool,
+}
+"""Names of the format; every other is some integer."""
+
+
+@frozen
+class Location:
+    """Where weights are: in one file, in several, in a folder."""
+
+    source: Path
+    """The folder or the file itself; of a run, its newest step."""
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+    """Of a run: which step it is, and what was passed over."""
+
+    @property
+    def folder(self) -> Path:
+        """Where what describes them lies: ``config.json``, ``recipe.toml``, a tokenizer."""
+        return self.source if self.source.is_dir() else self.source.parent
 
 
 @frozen(eq=False)
 class WeightFiles:
     """Tensors as some folder or file holds them, and what is known of the model they belong to."""
 
-    source: Path
+    location: Location
     tensors: dict[str, Tensor]
     config: dict[str, Any]
     """``config.json``, else the [model] table of ``recipe.toml``, else empty."""
 
 
-def find_weights(path: Path) -> tuple[Path, list[Path]]:
-    """What ``path`` means, and its safetensors files: one, a folder of them, a checkpoint, or a run's newest one.
+def find_weights(path: Path) -> Location:
+    """What ``path`` means: a safetensors file, a folder of them, a checkpoint, an export, or a run's newest one.
 
     Raises UserError when there is nothing there that can be read whole.
     """
     if not path.exists():
-        msg = f"there are no weights at {path}: no such file or folder"
+        msg = f"there are no weights at {path}: {not_there(path)}"
         raise UserError(msg)
-    source = newest_of_run(path) if path.is_dir() else path
+    step = newest_of_run(path) if path.is_dir() else None
+    source = path if step is None else step.path
+    if step is None and source.is_dir():
+        refuse_damaged(source)
     files = _files_of(source) if source.is_dir() else [source]
     for file in files:
         _refuse_other_formats(file)
-    return source, files
+    return Location(source, tuple(files), () if step is None else step.notes)
 
 
-def read_weights(path: Path) -> WeightFiles:
-    """Reads what `find_weights` finds; raises UserError where it can't."""
-    source, files = find_weights(path)
+def read_weights(location: Location) -> WeightFiles:
+    """Every tensor, in memory; raises UserError where a file cannot be read."""
+    return _gathered(location, _read)
+
+
+def read_shapes(location: Location) -> WeightFiles:
+    """The same with tensors on the meta device, which have shapes and no values: only headers are read."""
+    return _gathered(location, _read_header)
+
+
+def _gathered(location: Location, read: Callable[[Path], dict[str, Tensor]]) -> WeightFiles:
     tensors: dict[str, Tensor] = {}
-    for file in files:
-        for name, tensor in _read(file).items():
+    for file in location.files:
+        for name, tensor in _readable(file, read).items():
             if name in tensors:
-                msg = f"{source}: tensor {name} is in more than one file"
+                msg = f"{location.source}: tensor {name} is in more than one file"
                 raise UserError(msg)
             tensors[name] = tensor
-    return WeightFiles(source, tensors, _config_of(source if source.is_dir() else source.parent))
-
-
-def newest_of_run(folder: Path) -> Path:
-    """For a run's folder, its newest complete checkpoint or export; any other folder is itself."""
-    kinds = [folder / name for name in RUN_FOLDERS if (folder / name).is_dir()]
-    if not kinds:
-        return folder
-    steps = [path for kind in kinds for path in kind.iterdir() if path.name.isdecimal() and path.is_dir()]
-    for path in sorted(steps, key=lambda path: int(path.name), reverse=True):
-        if has_manifest(path) and not faults(path):
-            return path
-    msg = f"{folder} is a run without a complete checkpoint ({len(steps)} incomplete or damaged)"
-    raise UserError(msg)
+    return WeightFiles(location, tensors, _config_of(location.folder))
 
 
 def _files_of(folder: Path) -> list[Path]:
-    if has_manifest(folder) and (found := faults(folder)):
-        msg = f"{folder} is damaged: {'; '.join(found)}"
-        raise UserError(msg)
     if (folder / INDEX_FILE).is_file():
         return _shards(folder / INDEX_FILE)
     if (folder / SINGLE_FILE).is_file():
@@ -91,8 +112,9 @@ def _files_of(folder: Path) -> list[Path]:
     pickles = sorted(file for file in folder.iterdir() if file.suffix in PICKLES)
     if pickles:
         raise _pickle_refused(pickles[0])
+    hint = inside_of_run(folder)
     msg = f"there are no weights in {folder}: expected {SINGLE_FILE}, {INDEX_FILE} or a run's checkpoints"
-    raise UserError(msg)
+    raise UserError(f"{msg}\n{hint}" if hint else msg)
 
 
 def _shards(index: Path) -> list[Path]:
@@ -117,13 +139,26 @@ def _refuse_other_formats(file: Path) -> None:
         raise UserError(msg)
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _readable(file: Path, read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     try:
-        tensors: dict[str, Tensor] = load_file(file)
+        return read(file)
     except (OSError, SafetensorError) as error:
         msg = f"{file} cannot be read as safetensors: {error}"
         raise UserError(msg) from error
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = load_file(file)
     return tensors
+
+
+def _read_header(file: Path) -> dict[str, Tensor]:
+    with safe_open(file, "pt") as opened:
+        slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
+        return {
+            name: torch.empty(part.get_shape(), dtype=DTYPES.get(part.get_dtype(), torch.int64), device="meta")
+            for name, part in slices.items()
+        }
 
 
 def _pickle_refused(file: Path) -> UserError:

@@ -15,34 +15,57 @@ from attrs import evolve
 from torch import Tensor
 
 from neobert.errors import UserError
-from neobert.weights.files import WeightFiles, read_weights
+from neobert.weights.files import Location, WeightFiles, find_weights, read_shapes, read_weights
 from neobert.weights.placing import Placing
+from neobert.weights.vocabulary import compare_vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 ENCODER, LOSS, NO_WEIGHTS = "encoder.", "loss.", ("optimizer.", "ema.")
+BODY, HEAD = "model.", "decoder."
+"""Where an export has the body and the head of an encoder that maps to no other library."""
 WRAPPERS = ("_orig_mod.", "module.")
 """What torch.compile and DDP put into names."""
 
 
-def load_weights(path: str | Path, encoder: Any, loss: Any, *, num_tokens: int | None = None) -> str:
+def load_weights(
+    path: str | Path, encoder: Any, loss: Any, *, num_tokens: int | None = None, tokenizer: Any | None = None
+) -> str:
     """Fills encoder and loss from a run, checkpoint, export or safetensors file; returns a line about it.
 
-    Model weights only: no optimizer state, no place in the data. ``num_tokens`` is the tokenizer's length: a
-    file may lack rows of the vocabulary from there on, which are padding. A loss without a head leaves the
-    file's head out and says so. Raises UserError that lists what is left over, missing or misshapen; nothing
-    is changed then.
+    Model weights only: no optimizer state, no place in the data. ``tokenizer``, the run's, is compared with the one
+    beside the weights. ``num_tokens`` is its length: a file may lack rows of the vocabulary from there on, which are
+    padding. A loss without a head leaves the file's head out and says so. Raises UserError that lists what is left
+    over, missing or misshapen; nothing is changed then.
     """
-    files = read_weights(Path(path))
-    tensors, notes = _unwrapped(files.tensors)
-    placing = Placing(files.source, num_tokens)
-    if _is_checkpoint(tensors, encoder):
-        notes += _plan_checkpoint(placing, evolve(files, tensors=tensors), encoder, loss)
-    else:
-        notes += _plan_foreign(placing, evolve(files, tensors=tensors), encoder, loss)
+    location = find_weights(Path(path))
+    about = [] if tokenizer is None else compare_vocabulary(location, tokenizer)
+    placing, notes = _plan(read_weights(location), encoder, loss, num_tokens)
     placing.apply()
-    return "; ".join((f"{len(placing.copies)} tensors from {files.source}", *notes, *placing.notes))
+    count = f"{len(placing.copies)} tensors from {location.source}"
+    return "; ".join((*location.notes, count, *notes, *placing.notes, *about))
+
+
+def check_weights(location: Location, encoder: Any, loss: Any, *, num_tokens: int | None) -> None:
+    """Raises UserError where `load_weights` would, as far as names and shapes tell.
+
+    Encoder and loss are on the meta device, and only the headers of files are read. ``num_tokens`` None: there is no
+    tokenizer yet, so that a vocabulary of any size fits.
+    """
+    placing, _ = _plan(read_shapes(location), encoder, loss, num_tokens, rows_are_known=num_tokens is not None)
+    placing.check()
+
+
+def _plan(
+    files: WeightFiles, encoder: Any, loss: Any, num_tokens: int | None, *, rows_are_known: bool = True
+) -> tuple[Placing, list[str]]:
+    """What goes where, and notes about the files."""
+    tensors, notes = _unwrapped(files.tensors)
+    placing = Placing(files.location.source, num_tokens, rows_are_known, files.config.get("model_type"))
+    plan = _plan_checkpoint if _is_checkpoint(tensors, encoder) else _plan_foreign
+    notes += plan(placing, evolve(files, tensors=tensors), encoder, loss)
+    return placing, notes
 
 
 def _unwrapped(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -70,18 +93,20 @@ def _plan_checkpoint(placing: Placing, files: WeightFiles, encoder: Any, loss: A
     rest = {name: tensor for name, tensor in files.tensors.items() if not name.startswith(NO_WEIGHTS)}
     ours = {name.removeprefix(ENCODER): rest.pop(name) for name in files.tensors if name.startswith(ENCODER)}
     head = {name.removeprefix(LOSS): rest.pop(name) for name in files.tensors if name.startswith(LOSS)}
+    notes: list[str] = []
     if hasattr(encoder, "import_weights"):
         # The names are its own already, but the checkpoint's recipe may describe another model.
-        ours, _, _ = encoder.import_weights(ours, files.config)
+        ours, _, notes = encoder.import_weights(ours, files.config)
     wanted = loss.state_dict(keep_vars=True)
     vocabulary = {id(encoder.input_embedding.weight), *map(id, _head_of(loss).values())}
     placing.plan(encoder.state_dict(keep_vars=True), {**ours, **rest}, vocabulary)
     if hasattr(loss, "head_state"):
         placing.plan(wanted, head, vocabulary)
-        return []
+        return list(notes)
     shared = head.keys() & wanted.keys()
     placing.plan(_only(wanted, shared), _only(head, shared), vocabulary)
     return [
+        *notes,
         *_left_out(head.keys() - shared),
         *(f"{name} starts afresh" for name in sorted(wanted.keys() - shared)),
     ]
@@ -92,13 +117,13 @@ def _plan_foreign(placing: Placing, files: WeightFiles, encoder: Any, loss: Any)
     if hasattr(encoder, "import_weights"):
         ours, head, notes = encoder.import_weights(files.tensors, files.config)
     else:
-        ours, head, notes = dict(files.tensors), {}, []
+        ours, head, notes = *_as_exported(files.tensors, encoder), []
     embedding = encoder.input_embedding.weight
     placing.plan(encoder.state_dict(keep_vars=True), ours, {id(embedding)})
     targets = _head_of(loss)
     if not targets:
         return [*notes, *_left_out(head)]
-    if targets["weight"].data_ptr() == embedding.data_ptr():
+    if _is_same(targets["weight"], embedding):
         _check_tie(placing, head.get("weight"), placing.tensor_for(embedding))
         targets, head = _only(targets, {"bias"}), _only(head, {"bias"})
     named = {f"head {name}": tensor for name, tensor in targets.items()}
@@ -107,11 +132,30 @@ def _plan_foreign(placing: Placing, files: WeightFiles, encoder: Any, loss: Any)
 
 
 def _check_tie(placing: Placing, head: Tensor | None, embedding: Tensor | None) -> None:
-    if head is not None and embedding is not None and not torch.equal(head, embedding):
+    if head is None or embedding is None or head.is_meta:
+        return
+    if not torch.equal(head, embedding):
         placing.problems.append(
             "left over in the file: head weight, which is a matrix of its own there and the embedding here "
             "(tie_word_embeddings = false gives the head one)"
         )
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether both are one tensor in memory; on the meta device, where there is none, by their storages."""
+    return one.shape == other.shape and one.untyped_storage()._cdata == other.untyped_storage()._cdata
+
+
+def _as_exported(tensors: Mapping[str, Tensor], encoder: Any) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Body and head as our own export writes those of an encoder with no layout but its own (see `neobert.export`).
+
+    An export without a head, and any other file, has the encoder's own names.
+    """
+    prefixed = all(name.startswith((BODY, HEAD)) for name in tensors) and f"{HEAD}weight" in tensors
+    if not prefixed or tensors.keys() <= encoder.state_dict().keys():
+        return dict(tensors), {}
+    body = {name.removeprefix(BODY): tensor for name, tensor in tensors.items() if name.startswith(BODY)}
+    return body, {name.removeprefix(HEAD): tensor for name, tensor in tensors.items() if name.startswith(HEAD)}
 
 
 def _head_of(loss: Any) -> dict[str, Tensor]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
+
+BLOCK = 128
+"""Queries that are computed together, at least: with fewer, starting the kernel costs more than the keys saved."""
 
 
 def band_mask(length: int, window: int | None, device: torch.device) -> Tensor | None:
@@ -13,5 +18,25 @@ def band_mask(length: int, window: int | None, device: torch.device) -> Tensor |
     """
     if window is None or window >= length - 1:
         return None
-    places = torch.arange(length, device=device)
-    return (places[:, None] - places).abs() <= window
+    return _near(slice(0, length), slice(0, length), window, device)
+
+
+def bands(length: int, window: int | None, device: torch.device) -> Iterator[tuple[slice, slice, Tensor | None]]:
+    """A sequence's queries in blocks, the keys that any of a block's sees, and (Q, K) bool: who sees whom.
+
+    Work and memory follow ``length * window`` in place of ``length ** 2``. Where every token sees every other there is
+    one block, and None for the mask.
+    """
+    if window is None or window >= length - 1:
+        yield slice(0, length), slice(0, length), None
+        return
+    size = max(BLOCK, window)
+    for start in range(0, length, size):
+        queries = slice(start, min(start + size, length))
+        keys = slice(max(0, queries.start - window), min(length, queries.stop + window))
+        yield queries, keys, _near(queries, keys, window, device)
+
+
+def _near(queries: slice, keys: slice, window: int, device: torch.device) -> Tensor:
+    places, others = (torch.arange(part.start, part.stop, device=device) for part in (queries, keys))
+    return (places[:, None] - others).abs() <= window

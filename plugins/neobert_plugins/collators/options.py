@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import isclose
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, gt, le
@@ -25,6 +25,8 @@ class MaskedLM:
     ``[MASK]``, a random token, or stay as they are (Devlin et al. 2018, section 3.1). At least one token a
     batch is selected.
     """
+
+    batch_fields: ClassVar[tuple[str, ...]] = ("masked_positions", "labels")
 
     mlm_probability: float = field(
         default=0.2,

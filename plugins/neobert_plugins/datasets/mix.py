@@ -26,7 +26,8 @@ def read(options: Mix, context: BuildContext) -> dict[str, Any]:
     options.mixture()  # names that contradict each other are told before anything is read
     splits = {name: _splits(options, name, context) for name in options.sources}
     train = {name: found.train for name, found in splits.items()}
-    held_out = {name: found.eval for name, found in splits.items() if found.eval is not None}
+    asked = (name for name in splits if options.select.get(name, Selection()).evaluate)
+    held_out = {name: splits[name].eval for name in asked if splits[name].eval is not None}
     built = {"train": _joined(train, list(options.sources))}
     return built | ({"eval": _joined(held_out, list(options.sources))} if held_out else {})
 

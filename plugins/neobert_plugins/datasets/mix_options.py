@@ -47,6 +47,13 @@ class Selection:
         validator=optional(and_(gt(0.0), lt(1.0))),
         metadata={"help": "share of its training rows to reserve for evaluation where it has no eval split"},
     )
+    evaluate: bool = field(
+        default=True,
+        metadata={
+            "help": "false: its evaluation rows are kept out of training and not evaluated on, as those of another "
+            "source are the same"
+        },
+    )
     on_damaged_row: Literal["skip", "stop"] = field(
         default="skip",
         metadata={"help": "a row that cannot be read: skip names and counts it, and stops where half of them are such"},
@@ -122,7 +129,7 @@ class Mix:
             for name in getattr(self, table):
                 if name not in self.sources:
                     close = get_close_matches(name, self.sources, n=1)
-                    hint = f"; did you mean {close[0]!r}?" if close else ""
+                    hint = f'; did you mean "{close[0]}"?' if close else ""
                     problems.append(
                         f"{table}.{name}: no source has this name{hint}\nsources: {', '.join(self.sources)}"
                     )

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, lt
 
 from neobert import BuildContext, hookimpl
+from neobert_plugins.losses.comparing_options import InfoNCE, SimCSE, SupCon
+from neobert_plugins.losses.distill_options import Distill
+from neobert_plugins.losses.matryoshka_options import Matryoshka
+from neobert_plugins.losses.scored_options import CoSENT, CosineMSE
 
 if TYPE_CHECKING:
     from neobert.interfaces import Loss
 
 
+_OF_MASKED_TOKENS = ("masked_positions", "labels")
+
+
 @frozen(kw_only=True)
 class MaskedLM:
     """Cross-entropy of the masked tokens; only their hidden states are projected onto the vocabulary."""
+
+    needs_fields: ClassVar[tuple[str, ...]] = _OF_MASKED_TOKENS
 
     label_smoothing: float = field(
         default=0.0,
@@ -39,6 +48,8 @@ class MaskedLM:
 class FullLogitsLM:
     """The same loss from logits of every token: an ablation, and the slow way."""
 
+    needs_fields: ClassVar[tuple[str, ...]] = _OF_MASKED_TOKENS
+
     def build(self, context: BuildContext) -> Loss:
         from neobert_plugins.losses.full_logits_lm import FullLogitsLMLoss
 
@@ -47,4 +58,14 @@ class FullLogitsLM:
 
 @hookimpl
 def neobert_losses() -> dict[str, type]:
-    return {"full_logits_lm": FullLogitsLM, "masked_lm": MaskedLM}
+    return {
+        "cosent": CoSENT,
+        "cosine_mse": CosineMSE,
+        "distill": Distill,
+        "full_logits_lm": FullLogitsLM,
+        "info_nce": InfoNCE,
+        "masked_lm": MaskedLM,
+        "matryoshka": Matryoshka,
+        "simcse": SimCSE,
+        "supcon": SupCon,
+    }

@@ -8,6 +8,8 @@ from attrs import field, frozen
 from attrs.validators import and_, ge, gt, lt, optional
 
 from neobert import AttentionNeeds, BuildContext, Part, hookimpl, part
+from neobert_plugins.models.checks import problems
+from neobert_plugins.models.scaling import Positions, RopeScaling
 
 if TYPE_CHECKING:
     from neobert.interfaces import Encoder
@@ -39,8 +41,26 @@ class NeoBERT:
     hidden_act: Literal["swiglu", "gelu"] = field(default="swiglu", metadata={"help": "the activation"})
     rope: bool = field(default=True, metadata={"help": "rotary positions; false learns a vector a position"})
     rope_theta: float = field(default=10000.0, validator=_positive, metadata={"help": "base of rotary angles"})
+    rope_scaling: RopeScaling | None = field(
+        default=None, metadata={"help": "stretches the angles for sequences longer than the weights have seen"}
+    )
+    local_rope_theta: float | None = field(
+        default=None,
+        validator=optional(_positive),
+        metadata={"help": "base in blocks with a window, never stretched; unset: angles as in all blocks"},
+    )
     max_position_embeddings: int = field(
         default=4096, validator=ge(1), metadata={"help": "tokens of the longest sequence"}
+    )
+    global_every: int | None = field(
+        default=None,
+        validator=optional(ge(2)),
+        metadata={"help": "with window: every so manieth block, beginning with the first, sees the whole sequence"},
+    )
+    window: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={"help": "with global_every: tokens that all other blocks see on each side"},
     )
     dropout_prob: float = field(
         default=0.0,
@@ -79,47 +99,37 @@ class NeoBERT:
             return self.intermediate_size
         return -(-int(2 * self.intermediate_size / 3) // 8) * 8
 
+    @property
+    def positions(self) -> Positions:
+        """How far each block sees, and how its angles are made."""
+        return Positions(
+            rope_theta=self.rope_theta,
+            rope_scaling=self.rope_scaling,
+            local_rope_theta=self.local_rope_theta,
+            global_every=self.global_every,
+            window=self.window,
+        )
+
     def check(self, recipe: Any) -> list[str]:
         """What cannot work together, found before any work."""
-        problems = [*self._shape_problems(), *self._ngpt_problems()]
+        found = list(problems(self))
         longest = recipe.dataset.max_seq_length
         if longest > self.max_position_embeddings:
-            problems.append(
+            found.append(
                 f"dataset.max_seq_length = {longest} is over model.max_position_embeddings = "
                 f"{self.max_position_embeddings}: lower the one or raise the other"
             )
-        return problems
+        return found
 
     def attention_needs(self) -> AttentionNeeds:
         """What `--check` looks for in the backend's capabilities."""
-        return AttentionNeeds(dropout_p=self.dropout_prob, head_dim=self.head_dim)
+        return AttentionNeeds(window=self.window, dropout_p=self.dropout_prob, head_dim=self.head_dim)
 
     def build(self, context: BuildContext) -> Encoder:
         from neobert_plugins.models.encoder import NeoBERTEncoder
 
         # Two properties where the protocol has attributes: a difference to type checkers alone.
         return cast("Encoder", NeoBERTEncoder(self, context.vocab_size, self.attn_backend.build(context)))
-
-    def _shape_problems(self) -> list[str]:
-        if self.hidden_size % self.num_attention_heads:
-            heads = self.num_attention_heads
-            return [f"hidden_size = {self.hidden_size} is no multiple of num_attention_heads = {heads}"]
-        if self.rope and self.head_dim % 2:
-            return [
-                f"rope rotates pairs, so a head needs an even width: hidden_size / num_attention_heads = "
-                f"{self.head_dim}"
-            ]
-        return []
-
-    def _ngpt_problems(self) -> list[str]:
-        if not self.ngpt:
-            return []
-        problems = []
-        if self.hidden_act != "swiglu":
-            problems.append(f"ngpt = true has a gated feed-forward of its own, not {self.hidden_act!r}")
-        if not self.rms_norm:
-            problems.append("ngpt = true has no norm layers; rms_norm = false asks for LayerNorm")
-        return problems
 
 
 @hookimpl

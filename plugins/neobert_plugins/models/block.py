@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neobert import FusedMatrix
 from neobert_plugins.models.gating import gated_linear
 from neobert_plugins.models.norm import RMSNorm, project_normed
 from neobert_plugins.models.rotary import split_rotated
@@ -23,17 +24,26 @@ if TYPE_CHECKING:
 class Block(nn.Module):
     """A pre-norm block. Names of modules and rows of matrices are those of the published weights."""
 
-    def __init__(self, options: NeoBERT, attend: AttentionBackend) -> None:
+    def __init__(self, options: NeoBERT, attend: AttentionBackend, index: int) -> None:
         super().__init__()
         self.num_heads = options.num_attention_heads
         self.scale = options.head_dim**-0.5
         self.dropout_prob = options.dropout_prob
         self.attend = attend
+        self.reach = reach_of(options.positions.window_of(index))
         self.attention_norm = make_norm(options)
         self.qkv = nn.Linear(options.hidden_size, 3 * options.hidden_size, bias=False)
         self.wo = nn.Linear(options.hidden_size, options.hidden_size, bias=False)
         self.ffn_norm = make_norm(options)
         self.ffn = _make_feed_forward(options)
+
+    @property
+    def fused_matrices(self) -> dict[str, FusedMatrix]:
+        """How the rows of fused weights are divided, by the parameter's name in the block."""
+        fused = {"qkv.weight": FusedMatrix(("query", "key", "value"), groups=self.num_heads)}
+        if isinstance(self.ffn, SwiGLU):
+            fused["ffn.w12.weight"] = FusedMatrix(("gate", "up"))
+        return fused
 
     def forward(
         self, hidden: Tensor, rotary: Tensor | None, layout: SequenceLayout, keep: Tensor | None = None
@@ -42,7 +52,7 @@ class Block(nn.Module):
         dropout_p = self.dropout_prob if self.training else 0.0
         qkv = project_normed(self.attention_norm, self.qkv, hidden)
         q, k, v = split_heads(qkv, self.num_heads, rotary)
-        seen_TC = self.attend(q, k, v, layout, scale=self.scale, dropout_p=dropout_p).flatten(1)
+        seen_TC = self.attend(q, k, v, layout, scale=self.scale, dropout_p=dropout_p, **self.reach).flatten(1)
         seen_TC, hidden = select(keep, seen_TC, hidden)
         hidden = hidden + F.dropout(self.wo(seen_TC), dropout_p)
         return hidden + F.dropout(self.ffn(hidden, self.ffn_norm), dropout_p)
@@ -81,6 +91,11 @@ def split_heads(qkv: Tensor, num_heads: int, rotary: Tensor | None) -> tuple[Ten
         q, k, v = qkv_TH3D.unbind(2)
         return q, k, v
     return split_rotated(qkv_TH3D, rotary)
+
+
+def reach_of(window: int | None) -> dict[str, int]:
+    """What to ask of a backend: nothing at all without a window, for one that has none need not know the word."""
+    return {} if window is None else {"window": window}
 
 
 def select(keep: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:

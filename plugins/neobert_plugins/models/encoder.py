@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from neobert_plugins.models.block import Block, make_norm
@@ -17,7 +18,7 @@ from neobert_plugins.models.rotary import rotary_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from neobert import SequenceLayout
+    from neobert import FusedMatrix, SequenceLayout
     from neobert.interfaces import AttentionBackend
     from neobert_plugins.models import NeoBERT
 
@@ -41,7 +42,9 @@ class NeoBERTEncoder(nn.Module):
             # Row 0 is the published layout's padding row: positions count from 1, and nothing looks row 0 up.
             self.positional_embedding = nn.Embedding(options.max_position_embeddings + 1, options.hidden_size)
         block = NormalizedBlock if options.ngpt else Block
-        self.transformer_encoder = nn.ModuleList(block(options, attend) for _ in range(options.num_hidden_layers))
+        indices = range(options.num_hidden_layers)
+        self.transformer_encoder = nn.ModuleList(block(options, attend, index) for index in indices)
+        self._rotations = [options.positions.rotation_of(index) for index in indices] if options.rope else []
         self.layer_norm = nn.Identity() if options.ngpt else make_norm(options)
         self._init_weights()
 
@@ -55,6 +58,15 @@ class NeoBERTEncoder(nn.Module):
         """Called as ``block(hidden, rotary, layout, keep)``."""
         return self.transformer_encoder
 
+    @property
+    def fused_matrices(self) -> dict[str, FusedMatrix]:
+        """How the rows of fused weights are divided, by the parameter's name here."""
+        return {
+            f"transformer_encoder.{index}.{name}": fused
+            for index, block in enumerate(self.transformer_encoder)
+            for name, fused in cast("Block | NormalizedBlock", block).fused_matrices.items()
+        }
+
     def forward(self, input_ids: Tensor, layout: SequenceLayout, keep: Tensor | None = None) -> Tensor:
         """input_ids (T,) -> (T, C), or (M, C) with ``keep`` (M,), rows in its order.
 
@@ -62,15 +74,13 @@ class NeoBERTEncoder(nn.Module):
         """
         self._check_length(layout)
         hidden_TC = self.encoder(input_ids)
-        rotary = None
-        if self.options.rope:
-            rotary = rotary_table(layout.position_ids, self.options.head_dim, self.options.rope_theta, hidden_TC.dtype)
-        else:
+        if not self.options.rope:
             hidden_TC = hidden_TC + self.positional_embedding(layout.position_ids + 1)
         *earlier, last = self.transformer_encoder
-        for block in earlier:
+        *tables, table = self._rotary_tables(layout.position_ids, hidden_TC.dtype)
+        for block, rotary in zip(earlier, tables, strict=True):
             hidden_TC = block(hidden_TC, rotary, layout)
-        hidden = last(hidden_TC, rotary, layout, keep)
+        hidden = last(hidden_TC, table, layout, keep)
         return cast(Tensor, self.layer_norm(hidden))
 
     @property
@@ -83,7 +93,8 @@ class NeoBERTEncoder(nn.Module):
     def export(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """A ``config.json`` and the encoder's tensors, without prefix and without a head.
 
-        EuroBERT's layout where `native_obstacles` is empty, else that of the published NeoBERT weights.
+        EuroBERT's layout (UltraBERT's with windows) where `native_obstacles` is empty, else that of the published
+        NeoBERT weights.
         """
         from neobert_plugins.models.layouts import export_native
 
@@ -97,6 +108,15 @@ class NeoBERTEncoder(nn.Module):
 
         return export_published(self.options, self.vocab_size, self.state_dict())
 
+    @property
+    def telling_lengths(self) -> tuple[int, ...]:
+        """Sequence lengths at which other windows or angles would show: past a window, past the trained length."""
+        window, scaling = self.options.window, self.options.rope_scaling
+        lengths = [2 * window + 2] if window is not None else []
+        if scaling is not None:
+            lengths.append(scaling.original_max_position_embeddings + 1)
+        return tuple(min(length, self.options.max_position_embeddings) for length in lengths)
+
     def import_weights(
         self, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[str]]:
@@ -108,7 +128,17 @@ class NeoBERTEncoder(nn.Module):
         """
         from neobert_plugins.models.imports import import_weights
 
-        return import_weights(self.options, tensors, config)
+        return import_weights(self.options, self.vocab_size, tensors, config)
+
+    def _rotary_tables(self, position_ids: Tensor, dtype: torch.dtype) -> list[Tensor] | list[None]:
+        """One a block, each made once; None for a model whose positions are learned."""
+        if not self.options.rope:
+            return [None] * self.options.num_hidden_layers
+        tables = {
+            rotation: rotary_table(position_ids, self.options.head_dim, rotation, dtype)
+            for rotation in dict.fromkeys(self._rotations)
+        }
+        return [tables[rotation] for rotation in self._rotations]
 
     def _check_length(self, layout: SequenceLayout) -> None:
         if layout.max_seqlen > self.options.max_position_embeddings:

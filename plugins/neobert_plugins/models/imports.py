@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from neobert import UserError
+from neobert_plugins.models.comparison import compare
+from neobert_plugins.models.descriptions import described
 from neobert_plugins.models.layouts import NATIVE_NORMS, pairs_from_halves
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ UNUSED_BY_NGPT = ("sz", "layer_norm.weight", "layer_norm.bias")
 Imported = tuple["dict[str, Tensor]", "dict[str, Tensor]", list[str]]
 
 
-def import_weights(options: NeoBERT, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Imported:
+def import_weights(
+    options: NeoBERT, vocab_size: int, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> Imported:
     """See `NeoBERTEncoder.import_weights`."""
-    notes = compare_config(options, config)
     rest = dict(tensors)
     head = {
         name.removeprefix(prefix): rest.pop(name)
@@ -42,61 +44,28 @@ def import_weights(options: NeoBERT, tensors: Mapping[str, Tensor], config: Mapp
     }
     if any(name.startswith(BODY_PREFIX) for name in rest):
         rest = {name.removeprefix(BODY_PREFIX): tensor for name, tensor in rest.items()}
+    notes = compare(options, vocab_size, described(config, rest))
     if "embed_tokens.weight" in rest:
         return _from_native(options, rest), head, ["EuroBERT layout", *notes]
     if options.ngpt:
         unused = [name for name in UNUSED_BY_NGPT if rest.pop(name, None) is not None]
         notes += [f"without {', '.join(unused)}, which the normalised model never reads"] if unused else []
-    _check_positions(options, rest)
+    notes += _grow_positions(options, rest)
     return _fused(options, rest), head, ["NeoBERT layout", *notes]
 
 
-def compare_config(options: NeoBERT, config: Mapping[str, Any]) -> list[str]:
-    """Notes on what a configuration says otherwise than the options; UserError where it is another model.
+def _grow_positions(options: NeoBERT, tensors: dict[str, Tensor]) -> list[str]:
+    """Learned positions are a vector each: those that are wanting are the known ones once more, from the first on.
 
-    Tensors of one shape fit models that compute differently: shapes know no heads, activations or norms.
+    As Longformer was made from RoBERTa (Beltagy et al., 2020, arXiv:2004.05150, section 5). Row 0 is for padding.
     """
-    theirs = _as_options(config)
-    fixed = ("num_attention_heads", "hidden_act", "rms_norm", "rope", "ngpt")
-    wrong = [
-        f"  {key} = {theirs[key]!r} there, {getattr(options, key)!r} in this recipe's [model]"
-        for key in fixed
-        if key in theirs and theirs[key] != getattr(options, key)
-    ]
-    if wrong:
-        msg = "\n".join(("the weights belong to a model that computes otherwise:", *wrong))
-        raise UserError(msg)
-    free = ("rope_theta", "norm_eps", "base_scale")
-    return [
-        f"{key} = {getattr(options, key):g} where the weights had {theirs[key]:g}"
-        for key in free
-        if key in theirs and theirs[key] != getattr(options, key)
-    ]
-
-
-def _as_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A published or native configuration, or a recipe's [model] table, in the words of the options."""
-    said = dict(config)
-    if config.get("model_type") == "eurobert":
-        rope = config.get("rope_parameters") or {}
-        said |= {"rms_norm": True, "rope": True, "ngpt": False, "norm_eps": config.get("rms_norm_eps", 1e-5)}
-        said["rope_theta"] = rope.get("rope_theta", config.get("rope_theta", 10000.0))
-    if "hidden_act" in said:
-        act = str(said["hidden_act"]).lower()
-        said["hidden_act"] = "swiglu" if act == "silu" else act
-    return said
-
-
-def _check_positions(options: NeoBERT, tensors: Mapping[str, Tensor]) -> None:
-    """Learned positions are vectors, one a position: none can be made up, and none is dropped unasked."""
     table = tensors.get("positional_embedding.weight")
-    if options.rope or table is None or len(table) == options.max_position_embeddings + 1:
-        return
-    msg = (
-        f"the weights have {len(table) - 1} learned positions, and model.max_position_embeddings = "
-        f"{options.max_position_embeddings}: set it to the same number"
-    )
-    raise UserError(msg)
+    if options.rope or table is None or len(table) > options.max_position_embeddings:
+        return []
+    known, wanted = len(table) - 1, options.max_position_embeddings
+    rows = torch.arange(wanted) % known
+    tensors["positional_embedding.weight"] = torch.cat((table[:1], table[1:][rows]))
+    return [f"{known} learned positions there, {wanted} here: the others are copies of them, from the first on"]
 
 
 def _fused(options: NeoBERT, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

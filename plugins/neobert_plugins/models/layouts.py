@@ -1,11 +1,16 @@
-"""How an encoder is written for others: as a native EuroBERT where that computes the same, else as published.
+"""How an encoder is written for others: as a native architecture where one computes the same, else as published.
+
+EuroBERT is the native one; UltraBERT is the same with blocks that have a window.
 
 Shapes: H heads, D head dim, C hidden size.
 """
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,27 +18,32 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from neobert_plugins.models import NeoBERT
+    from neobert_plugins.models.scaling import Rotation
 
 Exported = tuple[dict[str, Any], "dict[str, Tensor]"]
 
 NATIVE_NORMS = {"attention_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
 """Our name of a block's norm -> EuroBERT's."""
+ONLY_WHERE_SET = ("rope_scaling", "local_rope_theta", "global_every", "window")
+"""Keys that the published configuration has only where a recipe has them."""
 
 
 def native_obstacles(options: NeoBERT) -> tuple[str, ...]:
-    """What EuroBERT cannot express; empty when it can express all of it."""
+    """What no native architecture can express; empty when one can express all of it."""
+    windows = options.global_every is not None
     reasons = {
         "ngpt = true": options.ngpt,
         "hidden_act = 'gelu'": options.hidden_act == "gelu",
         "rms_norm = false": not options.rms_norm,
         "rope = false": not options.rope,
         "decoder_bias = true": options.decoder_bias,
+        f"global_every = {options.global_every}: this transformers has no UltraBERT": windows and not _has_ultrabert(),
     }
     return tuple(reason for reason, holds in reasons.items() if holds)
 
 
 def export_native(options: NeoBERT, vocab_size: int, state: Mapping[str, Tensor]) -> Exported:
-    """EuroBERT's configuration and tensors, without the prefix ``model.``."""
+    """EuroBERT's configuration and tensors, without the prefix ``model.``; UltraBERT's where blocks have a window."""
     tensors = {"embed_tokens.weight": state["encoder.weight"], "norm.weight": state["layer_norm.weight"]}
     for index in range(options.num_hidden_layers):
         tensors |= _native_block(options, state, f"transformer_encoder.{index}.", f"layers.{index}.")
@@ -51,13 +61,13 @@ def export_native(options: NeoBERT, vocab_size: int, state: Mapping[str, Tensor]
         "max_position_embeddings": options.max_position_embeddings,
         "initializer_range": options.decoder_init_range,
         "rms_norm_eps": options.norm_eps,
-        "rope_parameters": {"rope_type": "default", "rope_theta": options.rope_theta},
+        "rope_parameters": _rope_parameters(options.positions.rotation_of(0), options.head_dim),
         "attention_bias": False,
         "mlp_bias": False,
         "tie_word_embeddings": options.tie_word_embeddings,
         "dtype": _dtype(state),
     }
-    return config, tensors
+    return config if options.global_every is None else config | _with_windows(options), tensors
 
 
 def export_published(options: NeoBERT, vocab_size: int, state: Mapping[str, Tensor]) -> Exported:
@@ -87,7 +97,55 @@ def export_published(options: NeoBERT, vocab_size: int, state: Mapping[str, Tens
         "decoder_bias": options.decoder_bias,
         "dtype": _dtype(state),
     }
-    return config, dict(state)
+    return config | _where_set(options), dict(state)
+
+
+def _with_windows(options: NeoBERT) -> dict[str, Any]:
+    """What UltraBERT's configuration has otherwise. Its head for masked tokens is another than ours."""
+    positions = options.positions
+    windows = [positions.window_of(block) for block in range(options.num_hidden_layers)]
+    first, second = (_rope_parameters(positions.rotation_of(block), options.head_dim) for block in (0, 1))
+    angles: dict[str, Any] = {"full_attention": first, "sliding_attention": second}
+    if first.get("truncate") is False:
+        # Where transformers 5.23 looks for it, whatever the kind of block.
+        angles["truncate"] = False
+    return {
+        "model_type": "ultrabert",
+        "architectures": ["UltrabertModel"],
+        "sliding_window": options.window,
+        "layer_types": ["full_attention" if window is None else "sliding_attention" for window in windows],
+        "rope_parameters": angles,
+    }
+
+
+def _rope_parameters(rotation: Rotation, head_dim: int) -> dict[str, Any]:
+    """Angles in the words of transformers, every number written out; a larger base is a base."""
+    scaling = rotation.scaling
+    said = {"rope_type": "default", "rope_theta": rotation.base(head_dim)}
+    if scaling is None or scaling.type == "ntk":
+        return said
+    said |= {"rope_type": scaling.type, "factor": scaling.factor}
+    if scaling.type == "linear":
+        return said
+    fast, slow = scaling.rotations
+    return said | {
+        "original_max_position_embeddings": scaling.original_max_position_embeddings,
+        "beta_fast": fast,
+        "beta_slow": slow,
+        "truncate": scaling.whole_pairs,
+        "attention_factor": scaling.on_q_and_k,
+    }
+
+
+def _where_set(options: NeoBERT) -> dict[str, Any]:
+    values = {key: getattr(options, key) for key in ONLY_WHERE_SET}
+    if options.rope_scaling is not None:
+        values["rope_scaling"] = attrs.asdict(options.rope_scaling, filter=lambda _, value: value is not None)
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _has_ultrabert() -> bool:
+    return find_spec("transformers.models.ultrabert") is not None
 
 
 def halves_from_pairs(rows_HDC: Tensor) -> Tensor:

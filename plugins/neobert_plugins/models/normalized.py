@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neobert_plugins.models.block import select, split_heads
+from neobert import FusedMatrix
+from neobert_plugins.models.block import reach_of, select, split_heads
 
 if TYPE_CHECKING:
     from neobert import SequenceLayout
@@ -28,14 +29,17 @@ ALPHA_START = 0.05
 class NormalizedBlock(nn.Module):
     """Called like `Block`. ``c_fc`` is [up, gate]: the other way round than in the plain block."""
 
-    def __init__(self, options: NeoBERT, attend: AttentionBackend) -> None:
+    def __init__(self, options: NeoBERT, attend: AttentionBackend, index: int) -> None:
         super().__init__()
         hidden, width = options.hidden_size, options.feed_forward_width
         self.num_heads = options.num_attention_heads
-        self.scale = options.head_dim**0.5
+        # Normalising q and k takes YaRN's factor off them again, so it stands here: once for each.
+        factor = options.positions.rotation_of(index).attention_factor if options.rope else 1.0
+        self.scale = options.head_dim**0.5 * factor**2
         self.dropout_prob = options.dropout_prob
         self.base_scale = options.base_scale
         self.attend = attend
+        self.reach = reach_of(options.positions.window_of(index))
         self.qkv = nn.Linear(hidden, 3 * hidden, bias=False)
         self.wo = nn.Linear(hidden, hidden, bias=False)
         self.c_fc = nn.Linear(hidden, 2 * width, bias=False)
@@ -44,6 +48,15 @@ class NormalizedBlock(nn.Module):
         self.mlp_alpha = nn.Parameter(torch.full((hidden,), options.base_scale))
         self.sqk = nn.Parameter(torch.full((hidden,), options.base_scale))
         self.suv = nn.Parameter(torch.ones(2 * width))
+
+    @property
+    def fused_matrices(self) -> dict[str, FusedMatrix]:
+        """How the rows of fused weights are divided, by the parameter's name in the block."""
+        parts = ("query", "key", "value")
+        return {
+            "qkv.weight": FusedMatrix(parts, groups=self.num_heads, normalized=("query", "key")),
+            "c_fc.weight": FusedMatrix(("up", "gate")),
+        }
 
     def forward(
         self, hidden: Tensor, rotary: Tensor | None, layout: SequenceLayout, keep: Tensor | None = None
@@ -59,7 +72,7 @@ class NormalizedBlock(nn.Module):
         q, k, v = split_heads(self.qkv(hidden), self.num_heads, rotary)
         scale_HD = (self.sqk / self.base_scale).view(self.num_heads, -1)
         q, k = ((scale_HD * F.normalize(x, dim=-1)).to(v.dtype) for x in (q, k))
-        return self.attend(q, k, v, layout, scale=self.scale, dropout_p=dropout_p).flatten(1)
+        return self.attend(q, k, v, layout, scale=self.scale, dropout_p=dropout_p, **self.reach).flatten(1)
 
     def _feed_forward(self, hidden: Tensor) -> Tensor:
         up_TI, gate_TI = (self.suv * hidden.shape[-1] ** 0.5 * self.c_fc(hidden)).chunk(2, dim=-1)

@@ -5,26 +5,34 @@ Shapes: T tokens in the stream, H heads, D head dim.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from neobert_plugins.models.frequencies import frequencies
 
-def rotary_table(position_ids: Tensor, head_dim: int, theta: float, dtype: torch.dtype) -> Tensor:
-    """position_ids (T,) -> (T, D / 2, 2): cosine and sine of position * theta ** (-2 j / D).
+if TYPE_CHECKING:
+    from neobert_plugins.models.scaling import Rotation
+
+
+def rotary_table(position_ids: Tensor, head_dim: int, rotation: Rotation, dtype: torch.dtype) -> Tensor:
+    """position_ids (T,) -> (T, D / 2, 2): cosine and sine of position * frequency, times YaRN's attention factor.
 
     Angles are float32, as in the published model and its native counterpart; float64 in a float64 model.
     """
     precision = torch.float64 if dtype == torch.float64 else torch.float32
-    exponents = torch.arange(0, head_dim, 2, dtype=precision, device=position_ids.device) / head_dim
-    angles = torch.outer(position_ids.to(precision), 1.0 / theta**exponents)
-    return torch.stack((angles.cos(), angles.sin()), dim=-1)
+    speeds = frequencies(rotation, head_dim, precision, position_ids.device)
+    angles = torch.outer(position_ids.to(precision), speeds)
+    table = torch.stack((angles.cos(), angles.sin()), dim=-1)
+    return table if rotation.attention_factor == 1.0 else table * rotation.attention_factor
 
 
 def split_rotated(qkv: Tensor, table: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """qkv (T, H, 3, D), table (T, D / 2, 2) -> q, k, v (T, H, D); pairs (2 j, 2 j + 1) of q and k turned.
+
+    A pair is multiplied by its entry as one complex number, of whatever length: the gradient by the conjugate.
 
     ``qkv`` is spent: q and k may be turned in its memory. It must be the output of something that does not need it any
     more, as a linear layer.

@@ -43,9 +43,15 @@ class TrainWordPiece:
 
 @frozen(kw_only=True)
 class Pretrained:
-    """A tokenizer from a local folder or the Hugging Face hub."""
+    """A tokenizer from a run, a local folder or the Hugging Face hub."""
 
-    path: str = field(metadata={"help": "local folder (never touches the network), or a hub name", "path": "if_exists"})
+    path: str = field(
+        metadata={
+            "help": "local folder (never touches the network), of a tokenizer, a run, a checkpoint or an export; or a "
+            "hub name",
+            "path": "if_exists",
+        }
+    )
     revision: str | None = field(default=None, metadata={"help": "branch, tag or commit on the hub; unset: main"})
     trust_remote_code: bool = field(
         default=False, metadata={"help": "run Python code that the tokenizer's repository brings"}
@@ -61,8 +67,13 @@ class Pretrained:
 
         return load(self)
 
-    def known_vocab_size(self) -> int | None:
-        """Its number of tokens, where it is here to be read; what ``--check`` counts parameters with."""
+    def known_tokenizer(self) -> Any | None:
+        """The same where it is here to be read, without the network; what ``--check`` compares weights with."""
         from neobert_plugins.tokenizers.pretrained import load
 
-        return len(load(self)) if Path(self.path).expanduser().is_dir() else None
+        return load(self) if Path(self.path).expanduser().is_dir() else None
+
+    def known_vocab_size(self) -> int | None:
+        """Its number of tokens, where it is here to be read; what ``--check`` counts parameters with."""
+        tokenizer = self.known_tokenizer()
+        return None if tokenizer is None else len(tokenizer)

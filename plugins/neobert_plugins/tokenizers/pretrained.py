@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neobert.errors import UserError
+from neobert.run_folder import tokenizer_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from neobert_plugins.tokenizers.options import Pretrained
 
 logger = logging.getLogger("neobert.tokenizers")
@@ -50,22 +54,46 @@ def _read(options: Pretrained, said: str) -> Any:
 
     folder = Path(options.path).expanduser()
     local = folder.is_dir()
+    if local:
+        folder = _within(folder, said)
     no_folder = f"there is no such folder (from {Path.cwd()})"
     if not local and (folder.is_absolute() or options.path.startswith((".", "~")) or options.path.count("/") > 1):
         msg = f"{said} = {options.path!r}: {no_folder}, and it is not a hub name"
         raise UserError(msg)
     try:
-        return AutoTokenizer.from_pretrained(
-            str(folder) if local else options.path,
-            revision=None if local else options.revision,
-            trust_remote_code=options.trust_remote_code,
-            local_files_only=local,
-            model_input_names=["input_ids", "attention_mask"],
-        )
+        with _without_remarks_on_models():
+            return AutoTokenizer.from_pretrained(
+                str(folder) if local else options.path,
+                revision=None if local else options.revision,
+                trust_remote_code=options.trust_remote_code,
+                local_files_only=local,
+                model_input_names=["input_ids", "attention_mask"],
+            )
     except (OSError, ValueError, KeyError, ImportError) as error:
         hub = "the hub's local cache (HF_HUB_OFFLINE is set)" if HF_HUB_OFFLINE else "the hub or its local cache"
         where = "the folder gives" if local else f"{no_folder}, and under that name {hub} gives"
         msg = f"{said} = {options.path!r}: {where} no tokenizer\n{type(error).__name__}: {error}"
+        raise UserError(msg) from error
+
+
+@contextmanager
+def _without_remarks_on_models() -> Iterator[None]:
+    """An export of ours may be of an architecture that the library does not know; its tokenizer is one all the same."""
+    about_models = logging.getLogger("transformers.configuration_utils")
+    level = about_models.level
+    about_models.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        about_models.setLevel(level)
+
+
+def _within(folder: Path, said: str) -> Path:
+    """The tokenizer's own folder inside a run, a checkpoint or an export."""
+    try:
+        return tokenizer_folder(folder)
+    except UserError as error:
+        msg = f"{said}: {error}"
         raise UserError(msg) from error
 
 

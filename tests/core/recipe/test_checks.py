@@ -31,6 +31,7 @@ def test_a_parts_own_check_is_told_at_the_key_that_it_names(faults: Faults) -> N
         ("trainer.seed: is odd", "trainer.seed", "is odd"),
         ("too many heads", "model.name", "too many heads"),
         ("", "model.name", ""),
+        ("trainer is odd", "model.name", "trainer is odd"),
     ],
 )
 def test_where_an_objection_is_told(load: Load, said: str, key: str, message: str) -> None:
@@ -62,6 +63,36 @@ def test_what_workers_should_do_where_there_are_none(faults: Faults, load: Load,
     assert f"dataset.{key} = {value}\n  contradicts dataset.num_workers = 0" in found[f"dataset.{key}"]
     load(PLAIN + f"{key} = {value}\n")
     load(PLAIN + f"num_workers = 2\n{key} = {value}\n")
+
+
+@pytest.mark.parametrize("name", ["batch_size_warmup", "length_warmup"])
+def test_where_a_warm_up_begins_without_one(faults: Faults, load: Load, name: str) -> None:
+    found = faults(PLAIN + f"[trainer]\n{name}_start = 5\n")[f"trainer.{name}_start"]
+    assert f"has no effect: trainer.{name}_steps is unset; set that too" in found
+    load(PLAIN + f"[trainer]\n{name}_start = 5\n{name}_steps = 9\ngradient_accumulation_steps = 6\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "key", "said"),
+    [
+        ("batch_size_warmup_steps = 9\n", "batch_size_warmup_steps", "it starts at 1 unless"),
+        (
+            "batch_size_warmup_steps = 9\nbatch_size_warmup_start = 5\ngradient_accumulation_steps = 4\n",
+            "batch_size_warmup_start",
+            "nothing grows: trainer.gradient_accumulation_steps, where it ends, is 4",
+        ),
+        ("length_warmup_steps = 9\n", "length_warmup_steps", "it starts at 128 unless trainer.length_warmup_start"),
+        (
+            "length_warmup_steps = 9\nlength_warmup_start = 128\n",
+            "length_warmup_start",
+            "nothing grows: dataset.max_seq_length, where it ends, is 128; start under that",
+        ),
+    ],
+)
+def test_warm_ups_in_which_nothing_grows(faults: Faults, lines: str, key: str, said: str) -> None:
+    found = faults(PLAIN + f"max_seq_length = 128\n[trainer]\n{lines}")
+    assert set(found) == {f"trainer.{key}"}
+    assert said in found[f"trainer.{key}"]
 
 
 @pytest.mark.parametrize(

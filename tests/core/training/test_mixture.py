@@ -165,3 +165,20 @@ def test_a_stream_beside_stored_rows_goes_on_bit_for_bit(go: Run, mixed: None) -
 def test_a_filter_that_leaves_nothing_names_its_source(go: Run, mixed: None) -> None:
     with pytest.raises(UserError, match=r"source 'bodies' has nothing to train on: of 54 documents .*min_length = 500"):
         go("--dataset.select.bodies.min_length=500")
+    longest = max(len(line.split()) for line in Path("bodies.jsonl").read_text().splitlines()[6:]) - 1
+    with pytest.raises(UserError, match=rf"their lengths are \d+ to {longest} tokens"):
+        go("--dataset.select.bodies.min_length=500")
+
+
+@pytest.mark.parametrize("source", ["lines", "bodies"])
+def test_a_source_that_is_not_evaluated_on_is_held_out_all_the_same(go: Run, mixed: None, source: str) -> None:
+    go("--trainer.output_dir=both", "--trainer.logging_steps=1")
+    go(f"--dataset.select.{source}.evaluate=false", "--trainer.logging_steps=1")
+    trained = [[line for line in lines(run) if "train/loss" in line] for run in ("both", "run")]
+    assert trained[0] == trained[1]
+    other = "lines" if source == "bodies" else "bodies"
+    for one, both in zip(lines("run"), lines("both"), strict=True):
+        if "eval/loss" in one:
+            assert one["eval/loss"] == one[f"eval/loss/{other}"]
+            assert one["eval/loss"] == pytest.approx(both[f"eval/loss/{other}"], abs=0.2), "other masks, same rows"
+            assert f"eval/loss/{source}" not in one

@@ -11,7 +11,8 @@ from torch import nn
 
 from neobert import UserError
 from neobert.files import write_manifest
-from neobert.weights import load_weights
+from neobert.weights import check_weights, find_weights, load_weights
+from neobert.weights.files import read_shapes
 
 
 class Encoder(nn.Module):
@@ -285,3 +286,63 @@ def test_the_conversion_that_is_advised_works(encoder, tmp_path):
     subprocess.run([sys.executable, "-c", command], check=True, timeout=60)
     load_weights(tmp_path / "model.safetensors", encoder, TiedLoss(encoder))
     assert all_twos(encoder)
+
+
+def exported(encoder, loss):
+    """As our own export writes an encoder that maps to no other library."""
+    body = {f"model.{name}": tensor for name, tensor in filled(encoder).items()}
+    return body | {f"decoder.{name}": torch.full_like(t, 2.0) for name, t in loss.head_state().items()}
+
+
+@pytest.mark.parametrize("head", [TiedLoss, OwnHeadLoss])
+def test_an_encoder_that_reads_no_layout_reads_its_own_export(encoder, file, head):
+    loss = head(encoder)
+    load_weights(file(exported(encoder, loss)), encoder, loss)
+    assert all_twos(encoder)
+    assert all_twos(loss)
+    tensors = exported(encoder, loss) | {"other": torch.zeros(2)}
+    assert "left over in the file: other" in refusal(file(tensors), encoder, loss)
+
+
+def without_values(path, loss_class, rows=6, num_tokens=None):
+    """What is told of the weights with modules on the meta device; empty where they fit."""
+    with torch.device("meta"):
+        encoder = Encoder(rows)
+        loss = loss_class(encoder)
+    try:
+        check_weights(find_weights(path), encoder, loss, num_tokens=num_tokens)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("loss_class", [TiedLoss, OwnHeadLoss])
+def test_shapes_alone_tell_what_does_not_fit(encoder, file, loss_class):
+    tensors = exported(encoder, loss_class(encoder))
+    assert without_values(file(tensors), loss_class) == ""
+    other = OwnHeadLoss if loss_class is TiedLoss else TiedLoss
+    assert "head bias" in without_values(file(tensors), other)
+    wrong = tensors | {"model.layer.weight": torch.zeros(3, 4), "model.layer.bias": torch.zeros(3, dtype=torch.int32)}
+    said = without_values(file(wrong), loss_class)
+    assert "layer.weight is [3, 4] in the file, [3, 3] in the model" in said
+    assert "layer.bias is torch.int64 in the file; weights are floating-point numbers" in said
+    wide = without_values(file(tensors | {"decoder.weight": torch.zeros(6, 4)}), loss_class)
+    assert wide == "" if loss_class is TiedLoss else "head weight is [6, 4] in the file, [6, 3] in the model" in wide
+
+
+def test_the_vocabulary_is_no_matter_before_there_is_a_tokenizer(encoder, file):
+    path = file(exported(encoder, OwnHeadLoss(encoder)))
+    assert without_values(path, OwnHeadLoss, rows=8191) == ""
+    assert "input_embedding.weight has 6 rows in the file, 8 in the model" in without_values(path, OwnHeadLoss, 8, 7)
+    assert without_values(path, OwnHeadLoss, 8, 6) == ""
+
+
+def test_a_header_is_all_that_shapes_need(encoder, file):
+    types = (torch.float16, torch.bfloat16, torch.float64)
+    tensors = {name: t.to(dtype) for (name, t), dtype in zip(filled(encoder).items(), types, strict=True)}
+    location = find_weights(file(tensors))
+    shapes = read_shapes(location).tensors
+    assert {name: (t.shape, t.dtype) for name, t in shapes.items()} == {
+        n: (t.shape, t.dtype) for n, t in tensors.items()
+    }
+    assert all(tensor.is_meta for tensor in shapes.values())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from neobert import SequenceLayout
-from neobert_plugins.attention import cpu, eager, neobert_attn_backends, sdpa
+from neobert_plugins.attention import bands, cpu, eager, neobert_attn_backends, sdpa
 from neobert_plugins.attention.bands import band_mask
 
 BACKENDS = {"sdpa": sdpa.attend, "eager": eager.attend}
@@ -166,6 +166,57 @@ def test_band_mask_is_none_where_all_is_seen():
     assert band_mask(4, None, device) is None
     assert band_mask(4, 3, device) is None
     assert band_mask(3, 1, device).tolist() == [[True, True, False], [True, True, True], [False, True, True]]
+
+
+LONG = (300, 1, 129, 129, 128, 40)
+"""Lengths about the size of a block of queries, with two sequences that share a call."""
+
+
+@pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "public"])
+@pytest.mark.parametrize("window", [1, 5, 128, 200, 298, 299])
+def test_blocks_of_queries_see_what_the_whole_matrix_shows(monkeypatch, kernel, window):
+    monkeypatch.setattr(sdpa, "HAS_KERNEL", kernel)
+    layout = SequenceLayout.from_lengths(LONG)
+    qkv, q, k, v = heads(layout.num_tokens)
+    upstream = torch.randn(layout.num_tokens, 2, 5, dtype=torch.float64)
+    found, expected = (attend(q, k, v, layout, scale=0.4, window=window) for attend in BACKENDS.values())
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    ours, theirs = (torch.autograd.grad(out, qkv, upstream, retain_graph=True)[0] for out in (found, expected))
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_blocks_in_lower_precision(dtype):
+    layout = SequenceLayout.from_lengths(LONG)
+    _, *exact = heads(layout.num_tokens, requires_grad=False)
+    given = [x.to(dtype).requires_grad_() for x in exact]
+    out = sdpa.attend(*given, layout, scale=0.4, window=30)
+    expected = eager.attend(*(x.detach().double() for x in given), layout, scale=0.4, window=30)
+    reach = 1e-5 if dtype == torch.float32 else 0.05
+    assert out.dtype == dtype
+    assert (out.double() - expected).abs().max() < reach
+    out.sum().backward()
+    assert all(x.grad.dtype == dtype and bool(x.grad.isfinite().all()) for x in given)
+
+
+@pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "public"])
+def test_no_call_has_more_keys_than_its_queries_see(monkeypatch, kernel):
+    """So the cost of a long sequence follows its length, and no (L, L) mask is made."""
+    shapes = []
+    name, place = ("_forward", cpu) if kernel else ("scaled_dot_product_attention", torch.nn.functional)
+    real = getattr(place, name)
+
+    def watched(q, k, v, **options):
+        shapes.append((q.shape[2], k.shape[2], tuple(options["attn_mask"].shape)))
+        return real(q, k, v, **options)
+
+    monkeypatch.setattr(sdpa, "HAS_KERNEL", kernel)
+    monkeypatch.setattr(place, name, watched)
+    _, q, k, v = heads(1000, requires_grad=False)
+    sdpa.attend(q, k, v, SequenceLayout.from_lengths((1000,)), scale=1.0, window=16)
+    assert len(shapes) == -(-1000 // bands.BLOCK)
+    assert sum(queries for queries, _, _ in shapes) == 1000
+    assert all(keys <= bands.BLOCK + 32 and mask == (queries, keys) for queries, keys, mask in shapes)
 
 
 def test_options_say_what_the_backends_do():

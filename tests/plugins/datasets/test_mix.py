@@ -66,6 +66,21 @@ def test_each_source_has_its_own_splits():
     assert listed(built["eval"]) == [("a", 0), ("d", 1)]
 
 
+def test_rows_held_out_may_be_evaluated_on_once_though_two_sources_have_them():
+    splits = {"train": rows("a", "b", "c"), "eval": rows("d", "e")}
+    select = {"long": Selection(), "short": Selection(evaluate=False)}
+    built = build(sources={"long": source(**splits), "short": source(**splits)}, select=select)
+    assert listed(built["train"]) == [(text, number) for number in (0, 1) for text in "abc"]
+    assert listed(built["eval"]) == [("d", 0), ("e", 0)]
+    reserved = {"long": Selection(eval_samples=1), "short": Selection(eval_samples=1, evaluate=False)}
+    train = {"train": rows("a", "b", "c")}
+    built = build(sources={"long": source(**train), "short": source(**train)}, select=reserved)
+    assert listed(built["train"]) == [("b", 0), ("c", 0), ("b", 1), ("c", 1)]
+    assert listed(built["eval"]) == [("a", 0)]
+    none = build(sources={"long": source(**splits)}, select={"long": Selection(evaluate=False)})
+    assert none.keys() == {"train"}
+
+
 def test_no_evaluation_without_asking():
     assert build(sources={"web": source(train=rows("a"))}).keys() == {"train"}
 
@@ -113,7 +128,7 @@ def test_what_the_core_is_told():
         ("web", 3, None),
         ("books", 1, 5),
     ]
-    with pytest.raises(UserError, match=r"weights\.web2: no source has this name; did you mean 'web'\?"):
+    with pytest.raises(UserError, match=r"weights\.web2: no source has this name; did you mean \"web\"\?"):
         Mix(sources=sources, weights={"web": 1.0, "books": 1.0, "web2": 1.0}).mixture()
 
 
@@ -134,7 +149,10 @@ SOURCES = '[dataset.sources]\nweb = { name = "files", path = "a" }\nbooks = { na
         ),
         ("weights = { web = 1.0, books = 0.0 }\n" + SOURCES, ["dataset.weights"]),
         ("weights = { web = 1.0, books = 2.0 }\nalpha = 0.5\n" + SOURCES, ["r.toml:4: dataset.alpha", "tempers"]),
-        ("select = { wen = { min_length = 3 } }\n" + SOURCES, ["select.wen: no source", "did you mean 'web'?"]),
+        (
+            "select = { wen = { min_length = 3 } }\n" + SOURCES,
+            ["r.toml:3: dataset.select.wen\n  no source", 'did you mean "web"?'],
+        ),
         ("select = { web = { min_lenght = 3 } }\n" + SOURCES, ["dataset.select.web.min_lenght", "min_length"]),
         ("eval_samples = 5\n" + SOURCES, ["r.toml:3: dataset.eval_samples", "dataset.select.NAME.eval_samples"]),
         ('shard_streams_by = "file"\n' + SOURCES, ["r.toml:3: dataset.shard_streams_by", "all ranks together"]),

@@ -9,7 +9,18 @@ from torch import nn
 
 from neobert import Batch, BuildContext, Part, SequenceLayout
 from neobert_plugins.attention import SdpaAttention
-from neobert_plugins.losses import FullLogitsLM, MaskedLM, neobert_losses
+from neobert_plugins.losses import (
+    CoSENT,
+    CosineMSE,
+    Distill,
+    FullLogitsLM,
+    InfoNCE,
+    MaskedLM,
+    Matryoshka,
+    SimCSE,
+    SupCon,
+    neobert_losses,
+)
 from neobert_plugins.losses.chunked import PLAIN, Terms, linear_cross_entropy_sum
 from neobert_plugins.models import NeoBERT
 
@@ -254,5 +265,15 @@ def test_the_backward_pass_can_run_twice():
     assert torch.equal(first, second)
 
 
-def test_hook_names_both():
-    assert neobert_losses() == {"masked_lm": MaskedLM, "full_logits_lm": FullLogitsLM}
+def test_the_hook_names_each():
+    assert neobert_losses() == {
+        "cosent": CoSENT,
+        "cosine_mse": CosineMSE,
+        "distill": Distill,
+        "full_logits_lm": FullLogitsLM,
+        "info_nce": InfoNCE,
+        "masked_lm": MaskedLM,
+        "matryoshka": Matryoshka,
+        "simcse": SimCSE,
+        "supcon": SupCon,
+    }

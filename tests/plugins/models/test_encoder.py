@@ -4,11 +4,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from attrs import evolve
 from torch.utils.checkpoint import checkpoint
 
 from neobert import AttentionNeeds, SequenceLayout
+from neobert_plugins.models.scaling import RopeScaling
 
 LENGTHS = (5, 1, 7, 7, 2)
+LOCAL = {"global_every": 2, "window": 2, "num_hidden_layers": 3}
+
+
+def scaling(kind):
+    """Trained on 16 tokens, and stretched to the 64 of the tiny model."""
+    return RopeScaling(type=kind, factor=4.0, original_max_position_embeddings=16)
+
+
 VARIANTS = {
     "published": {},
     "eager": {"backend": "eager"},
@@ -20,6 +30,24 @@ VARIANTS = {
     "one_layer": {"num_hidden_layers": 1},
     "ngpt": {"ngpt": True},
     "ngpt_learned_positions": {"ngpt": True, "rope": False, "base_scale": 0.2},
+    "linear": {"rope_scaling": scaling("linear")},
+    "ntk": {"rope_scaling": scaling("ntk")},
+    "yarn": {"rope_scaling": scaling("yarn"), "rope_theta": 20.0},
+    "ngpt_yarn": {"ngpt": True, "base_scale": 0.2, "rope_scaling": scaling("yarn"), "rope_theta": 20.0},
+    "local": LOCAL,
+    "local_eager": {**LOCAL, "backend": "eager"},
+    "local_last": {**LOCAL, "num_hidden_layers": 2},
+    "local_learned_positions": {**LOCAL, "rope": False},
+    "ngpt_local": {**LOCAL, "ngpt": True},
+    "local_yarn": {**LOCAL, "rope_scaling": scaling("yarn"), "rope_theta": 20.0},
+    "local_theta_yarn": {**LOCAL, "rope_scaling": scaling("yarn"), "rope_theta": 20.0, "local_rope_theta": 7.0},
+    "ngpt_local_theta_yarn": {
+        **LOCAL,
+        "ngpt": True,
+        "rope_scaling": scaling("yarn"),
+        "rope_theta": 20.0,
+        "local_rope_theta": 7.0,
+    },
 }
 variants = pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS.keys())
 
@@ -184,9 +212,10 @@ def test_a_sequence_over_the_longest_is_refused(build):
         build()(ids, layout)
 
 
+@pytest.mark.parametrize("changes", [{}, LOCAL, {**LOCAL, "local_rope_theta": 7.0}], ids=["all", "local", "theta"])
 @pytest.mark.parametrize("ngpt", [False, True])
-def test_blocks_can_be_recomputed_in_the_backward_pass(build, ngpt):
-    plain, recomputed = build(ngpt=ngpt, dropout_prob=0.2), build(ngpt=ngpt, dropout_prob=0.2)
+def test_blocks_can_be_recomputed_in_the_backward_pass(build, ngpt, changes):
+    plain, recomputed = (build(ngpt=ngpt, dropout_prob=0.2, **changes) for _ in range(2))
     for block in recomputed.blocks:
         inner = block.forward
         block.forward = lambda *inputs, inner=inner: checkpoint(inner, *inputs, use_reentrant=False)
@@ -198,6 +227,56 @@ def test_blocks_can_be_recomputed_in_the_backward_pass(build, ngpt):
     torch.manual_seed(5)
     found = gradients(recomputed, recomputed(ids, layout, keep), weights)
     assert all(torch.equal(gradient, expected[name]) for name, gradient in found.items())
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("changes", [{}, {"ngpt": True}], ids=["plain", "ngpt"])
+def test_compiled_blocks_see_what_plain_ones_do(build, backend, changes):
+    made = {"rope_scaling": scaling("yarn"), "rope_theta": 20.0, "local_rope_theta": 7.0, **LOCAL, **changes}
+    plain, compiled = build(**made), build(**made)
+    # As the core calls them: attention stands outside of compiled code.
+    for block in compiled.blocks:
+        block.attend = torch.compiler.disable(block.attend)
+        block.forward = torch.compile(block.forward, backend=backend)
+    ids, layout = stream()
+    keep = torch.tensor([20, 0, 5])
+    weights = torch.randn(3, 24, dtype=torch.float64)
+    ours, theirs = compiled(ids, layout, keep), plain(ids, layout, keep)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+    found, expected = gradients(compiled, ours, weights), gradients(plain, theirs, weights)
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-8, atol=1e-9, msg=name)
+
+
+def test_a_token_reaches_as_far_as_the_windows_of_all_blocks(build):
+    """A change reaches ``window`` tokens further with each local block, and everything with a global one."""
+    ids, layout = stream((30,))
+    changed = ids.clone()
+    changed[15] = (ids[15] + 1) % 50
+    reached = {}
+    for layers in (1, 2, 3):
+        encoder = build(num_hidden_layers=layers, global_every=9, window=3)
+        encoder.blocks[0].reach = {"window": 3}
+        moved = (encoder(ids, layout) - encoder(changed, layout)).abs().amax(-1) > 1e-12
+        reached[layers] = moved.nonzero().flatten().tolist()
+    assert reached == {1: [*range(12, 19)], 2: [*range(9, 22)], 3: [*range(6, 25)]}
+    encoder = build(num_hidden_layers=3, global_every=2, window=3)
+    assert bool(((encoder(ids, layout) - encoder(changed, layout)).abs().amax(-1) > 1e-12).all())
+
+
+def test_which_blocks_see_everything(options):
+    made = options(num_hidden_layers=7, global_every=3, window=4)
+    assert [made.positions.window_of(block) for block in range(7)] == [None, 4, 4, None, 4, 4, None]
+    assert [options(num_hidden_layers=7).positions.window_of(block) for block in range(7)] == [None] * 7
+
+
+def test_a_backend_without_a_window_is_never_asked_for_one(build):
+    encoder, asked = build(), []
+    for block in encoder.blocks:
+        inner = block.attend
+        block.attend = lambda *qkv, inner=inner, **options: asked.append(set(options)) or inner(*qkv, **options)
+    encoder(*stream())
+    assert asked == [{"scale", "dropout_p"}] * 2
 
 
 def test_autocast_stays_near_the_exact_output(build):
@@ -236,14 +315,64 @@ def test_check_finds_what_cannot_work(options):
     assert len(problems(options(ngpt=True, hidden_act="gelu", rms_norm=False))) == 2
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"window": 4}, "window: has no effect without model.global_every"),
+        ({"global_every": 3}, "global_every: has no effect without model.window"),
+        (
+            {"window": 4, "global_every": 2, "num_hidden_layers": 1},
+            "global_every: has no effect: num_hidden_layers = 1",
+        ),
+        ({"local_rope_theta": 5.0}, "local_rope_theta: has no effect without model.global_every"),
+        ({**LOCAL, "rope": False, "local_rope_theta": 5.0}, "local_rope_theta: has no effect: rope is false"),
+        ({"rope_scaling": scaling("ntk"), "rope": False}, "rope_scaling.type: has no effect: rope is false"),
+        (
+            {"rope_scaling": evolve(scaling("linear"), beta_fast=3.0)},
+            'rope_scaling.beta_fast: has no effect: only type = "yarn" has it',
+        ),
+        (
+            {"rope_scaling": evolve(scaling("ntk"), truncate=True)},
+            'rope_scaling.truncate: has no effect: only type = "yarn" has it',
+        ),
+        (
+            {"rope_scaling": evolve(scaling("yarn"), beta_slow=40.0)},
+            "rope_scaling.beta_fast: expected more than beta_slow, and 32 is not over 40",
+        ),
+        ({"rope_scaling": scaling("yarn"), "rope_theta": 1.0}, 'rope_theta: type = "yarn" needs a base over 1'),
+        ({"rope_scaling": scaling("ntk"), "hidden_size": 6}, "rope_scaling.type: ntk divides by head dim - 2"),
+        (
+            {"rope_scaling": scaling("ntk"), "max_position_embeddings": 96},
+            "rope_scaling.factor: 4 x 16 trained positions reach 64, and max_position_embeddings = 96 is over that: "
+            "raise factor to 6",
+        ),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "-".join(value),
+)
+def test_keys_that_do_nothing_or_cannot_work(options, changes, expected):
+    (found,) = problems(options(**changes))
+    assert found.startswith(expected)
+
+
+def test_the_documented_uses_have_no_objection(options):
+    for kind in ("linear", "ntk", "yarn"):
+        assert problems(options(rope_scaling=scaling(kind))) == []
+    # A third cannot be written out: the factor may be rounded.
+    third = RopeScaling(type="linear", factor=1.33333, original_max_position_embeddings=768)
+    assert problems(options(rope_scaling=third, max_position_embeddings=1024)) == []
+    assert problems(options(**LOCAL, local_rope_theta=5.0, ngpt=True)) == []
+
+
 def test_what_it_asks_of_its_backend(options):
     assert options(dropout_prob=0.1).attention_needs() == AttentionNeeds(dropout_p=0.1, head_dim=options().head_dim)
+    assert options(**LOCAL).attention_needs() == AttentionNeeds(window=2, head_dim=options().head_dim)
 
 
 @pytest.mark.parametrize("ngpt", [False, True])
 def test_no_question_is_put_to_the_device(build, ngpt):
     """On the meta device every read of a value raises."""
-    encoder = build(dtype=torch.float32, ngpt=ngpt, dropout_prob=0.1).to("meta")
+    more = {"rope_scaling": scaling("yarn"), "local_rope_theta": 7.0, **LOCAL}
+    encoder = build(dtype=torch.float32, ngpt=ngpt, dropout_prob=0.1, **more).to("meta")
     ids, layout = stream()
     keep = torch.tensor([3, 1], device="meta")
     encoder(ids.to("meta"), layout.to("meta"), keep).sum().backward()

@@ -1,28 +1,51 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from attrs import evolve
 from safetensors.torch import save_file
 from torch import nn
 
 from neobert import SequenceLayout, UserError
 from neobert.weights import load_weights
 from neobert_plugins.losses.masked_lm import MaskedLMLoss
+from neobert_plugins.models import layouts
 from neobert_plugins.models.layouts import halves_from_pairs, pairs_from_halves
+from neobert_plugins.models.scaling import RopeScaling
 
+YARN = RopeScaling(type="yarn", factor=4.0, original_max_position_embeddings=16)
+YARN_EVERY_KEY = evolve(YARN, beta_fast=3.0, beta_slow=0.5, truncate=False, attention_factor=1.3)
 NATIVE = {
     "published": {},
     "untied": {"tie_word_embeddings": False},
     "wide_heads": {"num_attention_heads": 1, "hidden_size": 16, "feed_forward_size": 5},
     "theta": {"rope_theta": 160000.0, "norm_eps": 1e-3, "num_hidden_layers": 3},
+    "linear": {"rope_scaling": RopeScaling(type="linear", factor=4.0, original_max_position_embeddings=16)},
+    "ntk": {"rope_scaling": RopeScaling(type="ntk", factor=4.0, original_max_position_embeddings=16)},
+    "yarn": {"rope_scaling": YARN, "rope_theta": 20.0},
+    "yarn_every_key": {"rope_scaling": YARN_EVERY_KEY, "rope_theta": 20.0},
 }
+LOCAL = {"global_every": 2, "window": 3, "num_hidden_layers": 4, "rope_theta": 20.0}
+WINDOWS = {
+    "local": LOCAL,
+    "local_theta": {**LOCAL, "local_rope_theta": 7.0},
+    "local_linear": {**LOCAL, "rope_scaling": NATIVE["linear"]["rope_scaling"]},
+    "local_yarn": {**LOCAL, "rope_scaling": YARN},
+    "local_yarn_every_key": {**LOCAL, "rope_scaling": YARN_EVERY_KEY, "local_rope_theta": 7.0},
+    "one_global": {**LOCAL, "global_every": 5},
+}
+"""Native too, without a head for masked tokens."""
 FOREIGN = {
     "ngpt = true": {"ngpt": True},
     "hidden_act = 'gelu'": {"hidden_act": "gelu"},
     "rms_norm = false": {"rms_norm": False},
     "rope = false": {"rope": False},
     "decoder_bias = true": {"decoder_bias": True, "tie_word_embeddings": False},
+    "hidden_act = 'gelu', ": {"hidden_act": "gelu", **LOCAL, "rope_scaling": YARN, "local_rope_theta": 7.0},
 }
+EVERY = NATIVE | WINDOWS | FOREIGN
 
 
 def run(encoder, lengths=(9, 1, 4)):
@@ -68,11 +91,57 @@ def test_native_export_computes_the_same_in_stock_transformers(build, changes):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
 
 
+@pytest.mark.parametrize("changes", WINDOWS.values(), ids=WINDOWS.keys())
+def test_blocks_with_a_window_compute_the_same_in_stock_transformers(build, changes):
+    encoder = build(dtype=torch.float32, spread=0.2, **changes)
+    config, tensors = encoder.export()
+    assert encoder.native_obstacles == ()
+    assert config["model_type"] == "ultrabert"
+    off_by_one = {**config, "sliding_window": config["sliding_window"] + 1}
+    for length in (1, 2, 40):
+        ids = torch.arange(length) * 7 % 50
+        with torch.no_grad():
+            ours = encoder(ids, SequenceLayout.from_lengths([length]))
+            theirs, others = (native_hidden(said, tensors, ids) for said in (config, off_by_one))
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
+        if length == 40:
+            assert not torch.allclose(ours, others, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
+
+
+def native_hidden(config, tensors, ids):
+    from transformers import AutoConfig, AutoModel
+
+    model = AutoModel.from_config(AutoConfig.for_model(**copy.deepcopy(config), pad_token_id=0)).eval()
+    model.load_state_dict(tensors, strict=True)
+    return model(input_ids=ids[None]).last_hidden_state[0]
+
+
+def test_without_ultrabert_windows_are_no_native_matter(build, monkeypatch):
+    monkeypatch.setattr(layouts, "find_spec", lambda name: None)
+    encoder = build(**LOCAL)
+    assert encoder.native_obstacles == ("global_every = 2: this transformers has no UltraBERT",)
+    assert encoder.export()[0]["model_type"] == "neobert"
+    assert build().native_obstacles == ()
+
+
+def test_what_is_unset_leaves_no_trace_in_a_configuration(build):
+    words = ("scaling", "local", "global", "window", "sliding", "layer_types")
+    for config, _ in (build().export(), build().export_published()):
+        assert not [key for key in config if any(word in key for word in words)]
+    assert build().export()[0]["rope_parameters"] == {"rope_type": "default", "rope_theta": 10000.0}
+
+
+def test_an_export_is_compared_where_its_windows_and_angles_tell(build):
+    assert build().telling_lengths == ()
+    assert build(**LOCAL, rope_scaling=YARN).telling_lengths == (8, 17)
+    assert build(**(LOCAL | {"window": 100})).telling_lengths == (64,)
+
+
 @pytest.mark.parametrize(("obstacle", "changes"), FOREIGN.items())
 def test_what_is_not_native_is_exported_as_published_and_says_why(build, obstacle, changes):
     encoder = build(**changes)
     config, tensors = encoder.export()
-    assert encoder.native_obstacles == (obstacle,)
+    assert encoder.native_obstacles == (obstacle.removesuffix(", "),)
     assert (config["model_type"], config["architectures"]) == ("neobert", ["NeoBERTLMHead"])
     assert tensors.keys() == encoder.state_dict().keys()
     if not changes.get("ngpt"):
@@ -100,7 +169,9 @@ def test_rotary_rows_go_to_halves_and_back():
     assert torch.equal(pairs_from_halves(halves_from_pairs(rows)), rows)
 
 
-@pytest.mark.parametrize("changes", [*NATIVE.values(), *FOREIGN.values()], ids=[*NATIVE, *FOREIGN])
+@pytest.mark.parametrize(
+    "changes", [*NATIVE.values(), *WINDOWS.values(), *FOREIGN.values()], ids=[*NATIVE, *WINDOWS, *FOREIGN]
+)
 @pytest.mark.parametrize("prefix", ["model.", ""])
 def test_an_export_loads_back(build, tmp_path, changes, prefix):
     encoder, loss = with_head(build(**changes))
@@ -178,14 +249,6 @@ def test_published_normalised_weights_load_without_what_nothing_reads(build, tmp
     line = load_weights(tmp_path, fresh, fresh_loss)
     assert torch.equal(run(fresh), run(encoder))
     assert "without sz, layer_norm.weight, which the normalised model never reads" in line
-
-
-def test_another_number_of_learned_positions_is_refused(build, tmp_path):
-    encoder, loss = with_head(build(rope=False))
-    save_file(whole(encoder, loss), tmp_path / "model.safetensors")
-    longer = build(rope=False, max_position_embeddings=128)
-    with pytest.raises(UserError, match=r"64 learned positions, and model\.max_position_embeddings = 128"):
-        load_weights(tmp_path, longer, MaskedLMLoss(longer))
 
 
 def checkpoint(folder, encoder, loss, model_table):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from neobert_plugins.models.rotary import rotary_table, split_rotated
+from neobert_plugins.models.scaling import Rotation
 
 
 def rotate(heads, table):
@@ -17,7 +18,7 @@ def test_pairs_turn_by_an_angle_of_the_position():
     torch.manual_seed(0)
     qkv = torch.randn(4, 2, 3, 6, dtype=torch.float64)
     positions = torch.tensor([0, 1, 0, 700])
-    q, k, v = split_rotated(qkv.clone(), rotary_table(positions, 6, 100.0, torch.float64))
+    q, k, v = split_rotated(qkv.clone(), rotary_table(positions, 6, Rotation(100.0), torch.float64))
     assert torch.equal(v, qkv[:, :, 2])
     for part, turned in enumerate((q, k)):
         for t, position in enumerate(positions.tolist()):
@@ -31,14 +32,14 @@ def test_pairs_turn_by_an_angle_of_the_position():
 def test_the_gradient_is_that_of_the_function():
     torch.manual_seed(0)
     qkv = torch.randn(3, 2, 3, 4, dtype=torch.float64, requires_grad=True)
-    table = rotary_table(torch.tensor([0, 1, 5]), 4, 100.0, torch.float64)
+    table = rotary_table(torch.tensor([0, 1, 5]), 4, Rotation(100.0), torch.float64)
     assert torch.autograd.gradcheck(lambda x: split_rotated(x.clone(), table), (qkv,))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_gradients_may_come_with_any_strides(dtype):
     torch.manual_seed(0)
-    table = rotary_table(torch.arange(3), 4, 100.0, dtype)
+    table = rotary_table(torch.arange(3), 4, Rotation(100.0), dtype)
     qkv = torch.randn(3, 2, 3, 4, dtype=dtype, requires_grad=True)
     expanded = torch.ones((), dtype=dtype).expand(3, 2, 4)
     transposed = torch.randn(4, 2, 3, dtype=dtype).permute(2, 1, 0)
@@ -56,7 +57,7 @@ def test_scores_depend_on_the_distance_alone():
     q, k = torch.randn(2, 1, 1, 8, dtype=torch.float64)
     scores = []
     for start in (0, 5, 900):
-        table = rotary_table(torch.tensor([start, start + 3]), 8, 10000.0, torch.float64)
+        table = rotary_table(torch.tensor([start, start + 3]), 8, Rotation(10000.0), torch.float64)
         scores.append(rotate(q, table[:1])[0] @ rotate(k, table[1:])[0].T)
     torch.testing.assert_close(scores[0], scores[1])
     torch.testing.assert_close(scores[0], scores[2])
@@ -65,7 +66,7 @@ def test_scores_depend_on_the_distance_alone():
 def test_compiled_code_turns_them_the_same_way():
     torch.manual_seed(0)
     qkv = torch.randn(5, 2, 3, 8, dtype=torch.float64, requires_grad=True)
-    table = rotary_table(torch.arange(5), 8, 10000.0, torch.float64)
+    table = rotary_table(torch.arange(5), 8, Rotation(10000.0), torch.float64)
     compiled = torch.compile(split_rotated, backend="eager", fullgraph=True)
     weights = torch.randn(3, 5, 2, 8, dtype=torch.float64)
     torch.testing.assert_close(compiled(qkv.clone(), table), split_rotated(qkv.clone(), table))
@@ -76,6 +77,6 @@ def test_compiled_code_turns_them_the_same_way():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_the_dtype_stays_and_angles_are_float32_at_least(dtype):
-    table = rotary_table(torch.arange(3), 4, 10000.0, dtype)
+    table = rotary_table(torch.arange(3), 4, Rotation(10000.0), dtype)
     assert table.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     assert rotate(torch.ones(3, 1, 4, dtype=dtype), table).dtype == dtype

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from neobert import BuildContext, UserError
+from neobert.files import write_manifest
 from neobert_plugins.tokenizers import wordpiece
 from neobert_plugins.tokenizers.options import Pretrained, TrainWordPiece
 
@@ -176,3 +177,45 @@ def test_a_name_that_is_neither_a_folder_nor_in_the_cache(monkeypatch):
 def test_a_folder_without_a_tokenizer(tmp_path):
     with pytest.raises(UserError, match="the folder gives no tokenizer"):
         Pretrained(path=str(tmp_path)).build(context())
+
+
+def as_run(folder, *steps):
+    """A run's folder with checkpoints, each with a tokenizer of its own."""
+    for step in steps:
+        checkpoint = folder / "checkpoints" / str(step)
+        saved(
+            checkpoint / "tokenizer",
+            ["a", "[MASK]", "[PAD]", *map(str, range(step))],
+            mask_token="[MASK]",
+            pad_token="[PAD]",
+        )
+        write_manifest(checkpoint)
+    return folder
+
+
+def test_of_a_run_a_checkpoint_and_an_export(tmp_path):
+    run = as_run(tmp_path / "run", 1, 2)
+    assert len(Pretrained(path=str(run)).build(context())) == 5
+    assert len(Pretrained(path=str(run / "checkpoints" / "1")).build(context())) == 4
+    (run / "checkpoints" / "2" / "tokenizer" / "tokenizer.json").write_text("cut")
+    assert len(Pretrained(path=str(run)).build(context())) == 4
+    with pytest.raises(UserError, match=r"tokenizer\.path: .*2 is damaged"):
+        Pretrained(path=str(run / "checkpoints" / "2")).build(context())
+    (run / "checkpoints" / "1" / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"tokenizer\.path: .*run without a complete checkpoint \(2 incomplete"):
+        Pretrained(path=str(run)).build(context())
+
+
+def test_of_an_export_whose_architecture_the_library_does_not_know(tmp_path, capfd):
+    path = saved(tmp_path / "export", ["a", "[MASK]", "[PAD]"], mask_token="[MASK]", pad_token="[PAD]")
+    (tmp_path / "export" / "config.json").write_text('{"model_type": "neobert"}')
+    capfd.readouterr()
+    assert len(Pretrained(path=path).build(context())) == 3
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_known_without_data(tmp_path):
+    run = as_run(tmp_path / "run", 1)
+    options = Pretrained(path=str(run))
+    assert options.known_vocab_size() == len(options.known_tokenizer()) == 4
+    assert Pretrained(path="some/name").known_tokenizer() is None

@@ -1,0 +1,113 @@
+"""Every shipped recipe, checked and run a few steps: as it is where that is small enough, else made small.
+
+    python -m tests.shipped FOLDER [RECIPE ...]
+
+Runs go into FOLDER/runs. A recipe that starts from another's run comes after it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+RECIPES = ROOT / "recipes"
+
+_FEW = ("--trainer.max_steps=3", "--trainer.eval_max_batches=2", "--dataset.num_workers=0")
+_SMALL_MODEL = (
+    "--model.hidden_size=32",
+    "--model.num_hidden_layers=2",
+    "--model.num_attention_heads=2",
+    "--model.intermediate_size=64",
+    "--dataset.num_workers=0",
+    "--dataset.max_seq_length=64",
+    "--scheduler.warmup_steps=1",
+    "--trainer.max_steps=2",
+    "--trainer.per_device_train_batch_size=2",
+    "--trainer.gradient_accumulation_steps=2",
+    "--trainer.per_device_eval_batch_size=2",
+    "--trainer.torch_compile=false",
+)
+_SMALL_TOKENIZER = ("--tokenizer", '{name = "train_wordpiece", vocab_size = 300}')
+_SMALL_DATA = '{name = "files", path = "FOLDER/documents.jsonl"}'
+
+OVERRIDES: dict[str, tuple[str, ...]] = {
+    "pretrain.toml": _FEW,
+    "long_context.toml": (
+        *_FEW,
+        "--model.weights=FOLDER/runs/pretrain",
+        "--tokenizer.path=FOLDER/runs/pretrain",
+    ),
+    "neobert/stage1.toml": (
+        *_SMALL_MODEL,
+        *_SMALL_TOKENIZER,
+        "--dataset",
+        _SMALL_DATA,
+        "--dataset.eval_samples=10",
+        "--scheduler.decay_steps=1",
+    ),
+    "neobert/stage2_4096.toml": (
+        *_SMALL_MODEL,
+        "--model.weights=FOLDER/runs/neobert/stage1",
+        "--tokenizer.path=FOLDER/runs/neobert/stage1",
+        *(word for name in ("all", "long", "longer") for word in (f"--dataset.sources.{name}", _SMALL_DATA)),
+        *(f"--dataset.select.{name}.eval_samples=10" for name in ("all", "long", "longer")),
+        "--dataset.select.long.min_length=16",
+        "--dataset.select.longer.min_length=32",
+        "--trainer.eval_position_buckets=[16, 32]",
+    ),
+    "neobert/base_packed.toml": (
+        *_SMALL_MODEL,
+        *_SMALL_TOKENIZER,
+        "--dataset",
+        '{name = "files", path = "FOLDER/documents.jsonl", streaming = true, text_column = "content"}',
+        "--dataset.eval_samples=10",
+    ),
+}
+"""Recipe, relative to recipes/ -> what a few steps of it are run with. ``FOLDER`` is where runs and data go."""
+
+_AS_SHIPPED = ("--model.weights=none", "--trainer.torch_compile=false")
+"""What a recipe may need that is not there when it is checked as it is: another's run, a C++ compiler."""
+
+
+def overrides(name: str, folder: Path) -> list[str]:
+    """What the recipe is run with, its output folder too."""
+    output = folder / "runs" / Path(name).with_suffix("")
+    return [*(word.replace("FOLDER", str(folder)) for word in OVERRIDES[name]), f"--trainer.output_dir={output}"]
+
+
+def write_documents(folder: Path) -> None:
+    """A small corpus with documents of 5 to 120 words, in the column that the full-scale recipes read."""
+    rng = random.Random(0)
+    words = ["".join(rng.choices("abcdeilmnorst", k=rng.randint(2, 8))) for _ in range(200)]
+    texts = (" ".join(rng.choices(words, k=rng.randint(5, 120))) for _ in range(120))
+    (folder / "documents.jsonl").write_text("".join(json.dumps({"content": text}) + "\n" for text in texts))
+
+
+def main(arguments: list[str]) -> None:
+    folder, names = Path(arguments[0]).absolute(), arguments[1:] or list(OVERRIDES)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_documents(folder)
+    for name in names:
+        recipe = str((RECIPES / name).relative_to(ROOT))
+        print(f"\n-- {recipe}", flush=True)
+        _quietly(recipe, "--check", *_AS_SHIPPED)
+        _quietly(recipe, "--check", *overrides(name, folder))
+        subprocess.run(_command(recipe, *overrides(name, folder)), cwd=ROOT, check=True)
+
+
+def _quietly(*words: str) -> None:
+    done = subprocess.run(_command(*words), cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{done.stdout}\n{done.stderr}")
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "neobert.cli", *words]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
