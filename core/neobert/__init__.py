@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from neobert.capabilities import AttentionNeeds, Capabilities
-from neobert.context import BuildContext, ParameterGroup
+from neobert.context import BuildContext, FusedMatrix, ParameterGroup
 from neobert.errors import NotBuiltError, RecipeError, UserError
 from neobert.hookspecs import hookimpl
 from neobert.interfaces import LossOutput, SentenceHead
 from neobert.mixture import Mixture, MixtureSource
 from neobert.parts import Part, part
+from neobert.roles import Roles
 
 if TYPE_CHECKING:
     from neobert.batch import Batch, SequenceLayout
@@ -25,6 +26,7 @@ __all__ = [
     "Batch",
     "BuildContext",
     "Capabilities",
+    "FusedMatrix",
     "LossOutput",
     "Mixture",
     "MixtureSource",
@@ -32,6 +34,7 @@ __all__ = [
     "ParameterGroup",
     "Part",
     "RecipeError",
+    "Roles",
     "SentenceHead",
     "SequenceLayout",
     "UserError",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from attrs import field, frozen
+from attrs.validators import deep_iterable, ge, instance_of, min_len
 
 from neobert.errors import NotBuiltError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from neobert.interfaces import Encoder
+    from neobert.roles import Roles
 
 T = TypeVar("T")
 
@@ -28,6 +30,23 @@ class ParameterGroup:
     """Whether weight decay is meant for them."""
     parameters: Mapping[str, torch.nn.Parameter]
     """Name -> parameter, in the order of the modules."""
+
+
+@frozen
+class FusedMatrix:
+    """How the rows of one weight are divided among the matrices that it fuses: (groups, parts, rows of a part).
+
+    An encoder may say it of its parameters, as ``fused_matrices``. Rows that are [query, key, value] for each of H
+    heads in turn are ``FusedMatrix(("query", "key", "value"), groups=H)``; those of a gate above those of what it
+    gates, ``FusedMatrix(("gate", "up"))``.
+    """
+
+    parts: tuple[str, ...] = field(validator=[min_len(1), deep_iterable(instance_of(str))])
+    """Names of the matrices, in the order of their rows within a group. ``query`` and ``key`` mean attention's."""
+    groups: int = field(default=1, validator=ge(1))
+    """How often that order comes; of ``query`` and ``key`` either a head is a group, or all heads lie in the one."""
+    normalized: tuple[str, ...] = ()
+    """Parts whose product is brought to a length afterwards, so that scaling their rows changes nothing."""
 
 
 @frozen(kw_only=True)
@@ -45,6 +64,8 @@ class BuildContext:
     run_directory: Path
     max_seq_length: int
     max_steps: int
+    roles: Roles | None = None
+    """What the run's datacollator takes of each row, by role; None where it takes token sequences."""
     compute_dtype: str = "float32"
     """What q, k and v come in while training: ``bfloat16`` under ``trainer.mixed_precision = "bf16"``."""
     _vocab_size: int | None = field(default=None)

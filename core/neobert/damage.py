@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any, Literal
 
 from attrs import define, field
@@ -12,7 +13,7 @@ from neobert.errors import UserError
 
 DAMAGE_COLUMN = "neobert_damage"
 """A string column that a dataset may have beside its own: null, or what is wrong with the row, with its file and its
-row there. What cannot be read of the row is null. It is damaged where the column that is trained on is null then; it
+row there. What cannot be read of the row is null. It is damaged where a column that is trained on is null then; it
 keeps its number, and so does every other row."""
 NAMED = 5
 """Damaged rows that are named; those after them are only counted."""
@@ -61,15 +62,17 @@ class DamageLog:
             logger.warning("skipped: %s (row %d of %s)", fault, row, self.label)
 
 
-def settle_damage(rows: Any, column: str, log: DamageLog) -> Any:
-    """A ``datasets.Dataset`` without `DAMAGE_COLUMN`: rows with nothing in ``column`` for it are empty documents."""
+def settle_damage(rows: Any, columns: Sequence[str], log: DamageLog) -> Any:
+    """A ``datasets.Dataset`` without `DAMAGE_COLUMN`: rows with nothing in one of these columns for it are empty
+    documents."""
     import pyarrow.compute as pc
 
     damaged: dict[int, str] = {}
     for first in range(0, len(rows), _ROWS_A_BLOCK):  # a selection of rows is copied when it is read
         block = rows.with_format("arrow")[first : min(first + _ROWS_A_BLOCK, len(rows))]
         faults = block.column(DAMAGE_COLUMN)
-        places = pc.indices_nonzero(pc.and_(pc.is_null(block.column(column)), pc.is_valid(faults))).to_pylist()
+        nothing = reduce(pc.or_, (pc.is_null(block.column(column)) for column in columns))
+        places = pc.indices_nonzero(pc.and_(nothing, pc.is_valid(faults))).to_pylist()
         damaged |= {first + place: faults[place].as_py() for place in places}
     log.settle(damaged, len(rows))
     if len(damaged) > NAMED:

@@ -81,7 +81,9 @@ class Encoder(Protocol):
         """input_ids (T,) -> hidden (T, C), or (M, C) when ``keep`` (M,) names the only positions wanted.
 
         ``keep`` may come in any order; the rows come out in that order.
-        An optional method ``export() -> (config, tensors)`` maps the weights to a native architecture.
+        An optional method ``export() -> (config, tensors)`` maps the weights to a native architecture. An optional
+        property ``fused_matrices: Mapping[str, FusedMatrix]`` says which parameters, by their names in the encoder,
+        hold several matrices in one.
         """
         ...
 
@@ -110,7 +112,12 @@ class Loss(Protocol):
 
 
 class Schedule(Protocol):
-    """The factor on each group's base learning rate, as a pure function."""
+    """The factor on each group's base learning rate, as a pure function.
+
+    Its options may have a method ``explain_change(before, steps_done, max_steps) -> list[str]``, asked where a resumed
+    run's steps would have had other rates: ``before`` are the checkpoint's options, of the same class, and
+    ``max_steps`` is (before, now). Each answer says why, and what to do.
+    """
 
     def __call__(self, step: int) -> float:
         """``step``: updates already done, so the first is 0."""

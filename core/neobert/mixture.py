@@ -20,7 +20,8 @@ SOURCE_COLUMN = "mixture_source"
 class MixtureSource:
     """One source of a mixture, and which of its training documents are used.
 
-    A document's length is its tokens without special tokens; one out of bounds is left out and counted.
+    A document's length is its tokens without special tokens, an example's that of all its texts with them; one out of
+    bounds is left out and counted.
     """
 
     name: str
@@ -31,6 +32,8 @@ class MixtureSource:
     max_length: int | None = field(default=None, validator=optional(ge(1)))
     on_damaged_row: Literal["skip", "stop"] = "skip"
     """Of a stream: what becomes of a row that cannot be read."""
+    prefixes: Mapping[str, str] = field(factory=dict)
+    """Where rows are examples: role -> text put before."""
 
     def out_of_bounds(self, lengths: NDArray[np.integer[Any]]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which documents of these lengths have tokens but fewer, and which have more, than is let through."""
@@ -52,6 +55,8 @@ class Mixture:
     """Without weights, a source of n tokens gets a share proportional to n ** alpha: 0 gives all the same."""
     when_exhausted: Literal["repeat", "stop"] = "repeat"
     """A source that has been read through is read again in another order, or the run ends where the first one does."""
+    one_source_a_batch: bool = False
+    """Each micro-batch has sequences, or examples, of one source."""
 
     def __attrs_post_init__(self) -> None:
         if len(set(self.names)) < len(self.sources):

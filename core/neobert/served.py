@@ -21,6 +21,16 @@ class DatasetKeys:
     text_column: str | None = field(
         default=None, metadata={"help": "column with the text; unset: the only string column, else `text`"}
     )
+    columns: dict[str, str] = field(
+        factory=dict,
+        metadata={
+            "help": "for a datacollator with roles: role -> column, the others are left out; unset: columns named like "
+            "the roles"
+        },
+    )
+    prefixes: dict[str, str] = field(
+        factory=dict, metadata={"help": "for a datacollator with roles: role -> text put before each text of it"}
+    )
     train_split: str = field(default="train", metadata={"help": "split to train on; slices such as `train[:90%]` too"})
     eval_split: str | None = field(
         default=None, metadata={"help": "split to evaluate on; unset: a split named validation, eval, test or dev"}
@@ -76,10 +86,16 @@ class CollatorKeys:
         metadata={"help": "fill every micro-batch to per_device_train_batch_size * max_seq_length tokens"},
     )
     packing_window: int = field(
-        default=16384, validator=ge(1), metadata={"help": "documents of the order that are packed together"}
+        default=16384,
+        validator=ge(1),
+        metadata={"help": "documents, or examples, of the order that are packed together"},
     )
     overflow: Literal["split", "truncate", "drop"] = field(
-        default="split", metadata={"help": "what becomes of a document longer than max_seq_length"}
+        default="split",
+        metadata={
+            "help": "what becomes of a document longer than max_seq_length; a text of an example is cut, or with "
+            "`drop` its example left out"
+        },
     )
     group_by_length: bool = field(
         default=False, metadata={"help": "without packing: sequences of similar length share a micro-batch"}

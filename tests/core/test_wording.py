@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neobert.wording import counted
+from neobert.wording import counted, listed
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,11 @@ from neobert.wording import counted
 )
 def test_numbers_with_their_nouns(number, noun, said):
     assert counted(number, noun) == said
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [((), ""), (("a",), "a"), (("a", "b"), "a and b"), (("a", "b", "c"), "a, b and c")]
+)
+def test_names_in_a_row(names, said):
+    assert listed(names) == said
+    assert listed(iter(names), "nor") == said.replace("and", "nor")

@@ -32,7 +32,7 @@ def _training(data: TrainingData, recipe: Recipe) -> Iterator[str]:
     from neobert.data.lengths import describe_lengths
 
     yield from data.report.lines()
-    yield from describe_lengths(data.corpus.cut.lengths)
+    yield from describe_lengths(data.corpus.cut.lengths, _noun(data))
     yield from _passes(data, recipe.trainer.max_steps)
     for what, said in describe_warmups(recipe.trainer, recipe.dataset.max_seq_length):
         yield f"{what}: {said}"
@@ -78,9 +78,16 @@ def _evaluation(data: EvaluationData | None) -> Iterator[str]:
         yield "none"
         return
     lengths, cut = data.documents.lengths, data.cut
-    yield sizes(int((lengths > 0).sum()), int(lengths.sum(dtype="int64")), len(cut))
+    if data.counts is not None:
+        yield from data.counts.lines()
+    else:
+        yield sizes(int((lengths > 0).sum()), int(lengths.sum(dtype="int64")), len(cut))
     if cut.over:
         yield f"{counted(cut.over, 'document')} longer than max_seq_length: overflow = {cut.overflow}"
-    sequences = counted(data.num_sequences, "sequence")
+    sequences = counted(data.num_sequences, "sequence" if data.counts is None else "example")
     yield f"an evaluation: {sequences} in {counted(len(data), 'batch')}, none padded"
-    yield from describe_lengths(lengths)
+    yield from describe_lengths(lengths, _noun(data))
+
+
+def _noun(data: TrainingData | EvaluationData) -> str:
+    return "document" if data.counts is None else "example"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 COLOURS = {
     "source": "bold blue",
+    "role": "bold magenta",
     "text": "",
     "special": "dim cyan",
     "masked": "bold red",

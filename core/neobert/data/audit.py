@@ -12,9 +12,10 @@ from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from neobert.data.accounts import Account, accounts
+from neobert.data.apart import Shared
 from neobert.data.sequences import Pieces
 from neobert.data.shortening import not_whole, shortened
 from neobert.wording import counted
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from neobert.data.cursor import Cursor
     from neobert.data.evaluation import EvaluationData
+    from neobert.data.ledger import Ledger
+    from neobert.data.plan import Source
     from neobert.data.training_data import TrainingData
 
 
@@ -42,6 +45,8 @@ def audit(data: TrainingData, evaluation: EvaluationData | None, steps: int) -> 
     """Walks ``steps`` steps of all ranks, and on to the end of the last window that they reach into."""
     wanted = data.options.in_steps(0, steps)
     kept, cursor, micro_batches, tokens = accounts(data, wanted), data.start(), 0, 0
+    apart = _Apart(kept[0].ledger)
+    data = evolve(data, watch=apart.enter)
     shortening = _Shortening(data)
     epochs = [0] * len(kept)
     for window, cursor in _windows(data, wanted):
@@ -64,7 +69,7 @@ def audit(data: TrainingData, evaluation: EvaluationData | None, steps: int) -> 
     facts = _facts(kept, cursor, micro_batches, steps, tokens)
     if micro_batches < wanted:
         facts.insert(1, "the data ends there, as its mixture says")
-    facts += [*shortening.facts(), *_compare(kept, evaluation)]
+    facts += [*shortening.facts(), *apart.facts(), *_compare(kept, evaluation)]
     return Audit(facts=tuple(facts), faults=tuple(line for account in kept for line in account.ledger.lines()))
 
 
@@ -117,6 +122,37 @@ def _windows(data: TrainingData, wanted: int) -> Iterator[tuple[list[Pieces], Cu
             window = []
             if total >= wanted:
                 return
+
+
+class _Apart:
+    """Whether micro-batches keep apart what they promise to."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._total = self._texts = self._sources = 0
+
+    def enter(self, source: Source, pieces: Pieces) -> None:
+        """One micro-batch of the source's current plan."""
+        self._total += 1
+        keys, groups = source.keys(pieces), source.groups(pieces)
+        if keys is not None:
+            self._texts += 1
+            shared = Shared.among(keys, len(pieces))
+            if shared.of:
+                example, texts = next(iter(shared.of.items()))
+                text = keys.beginning(example, shared.keys[texts[0]])
+                self._ledger.fault("micro-batches with two examples of one text", f"number {self._total}: {text!r}")
+        if groups is not None:
+            self._sources += 1
+            if len(set(groups.tolist())) > 1:
+                self._ledger.fault("micro-batches of several sources", f"number {self._total}")
+
+    def facts(self) -> Iterator[str]:
+        """What was looked at."""
+        if self._texts:
+            yield f"{counted(self._texts, 'micro-batch')} looked through for two examples with a text in common"
+        if self._sources:
+            yield f"{counted(self._sources, 'micro-batch')} looked through for examples of several sources"
 
 
 def _facts(kept: list[Account], cursor: Cursor, micro_batches: int, steps: int, tokens: int) -> list[str]:

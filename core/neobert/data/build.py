@@ -5,10 +5,23 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from neobert.cores import available_cores
 from neobert.data.collate import CollatorRecipe
 from neobert.data.corpus import StoredCorpus, StreamCorpus
 from neobert.data.evaluation import EvaluationData
+from neobert.data.example_corpus import (
+    example_corpus,
+    example_documents,
+    examples_in,
+    known_examples,
+    refuse_misfits,
+    table_of,
+)
+from neobert.data.example_form import ExampleForm
+from neobert.data.example_report import count_examples
+from neobert.data.example_values import label_names
 from neobert.data.loading import settle_loading
 from neobert.data.mixed import JoinedDocuments, MixedCorpus
 from neobert.data.mixed_rows import by_source, parts_of
@@ -23,7 +36,9 @@ from neobert.data.tokenization import tokenize
 from neobert.data.training_data import TrainingData
 from neobert.errors import UserError
 from neobert.mixture import SOURCE_COLUMN
+from neobert.roles import roles_of
 from neobert.warmup import batch_size_warmup, length_warmup
+from neobert.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +46,13 @@ if TYPE_CHECKING:
     from neobert.context import BuildContext
     from neobert.data.corpus import Corpus
     from neobert.data.documents import Documents
+    from neobert.data.example_report import ExampleCounts
     from neobert.mixture import Mixture
     from neobert.parts import Part
     from neobert.served import CollatorKeys, DatasetKeys
+
+LABELS_SHOWN = 10
+"""Labels that are strings and are told."""
 
 logger = logging.getLogger("neobert.data")
 
@@ -42,21 +61,21 @@ def build_data(
     recipe: Any, splits: Mapping[str, Any], tokenizer: Any, collator: Part, context: BuildContext
 ) -> tuple[TrainingData, EvaluationData | None]:
     """The run's data, from `Splits.as_mapping` and a ``context`` that knows the tokenizer."""
-    keys, notes = settle_loading(recipe.dataset.served, context.device.type, available_cores())
-    for note in notes:
-        logger.info(note)
-    special, mixture = SpecialTokens.of(tokenizer), mixture_of(recipe.dataset)
+    keys = _settled(recipe, context)
+    mixture, form = mixture_of(recipe.dataset), form_of(recipe, splits, tokenizer, collator)
     trainer, collating = recipe.trainer, CollatorRecipe(collator, context)
     shared: dict[str, Any] = {
-        "special": special,
+        "special": SpecialTokens.of(tokenizer) if form is None else SpecialTokens(),
         "collator": collating,
         "dataset_keys": keys,
         "collator_keys": recipe.datacollator.served,
     }
     train, share = share_out(splits["train"], keys, context.rank, context.world_size)
+    corpus = corpus_of(train, tokenizer, keys, recipe.datacollator.served, mixture, form)
     training = TrainingData(
         share=share,
-        corpus=corpus_of(train, tokenizer, keys, recipe.datacollator.served, mixture),
+        corpus=corpus,
+        counts=None if form is None else _counted(corpus, recipe),
         options=_step_options(trainer, keys, context),
         pad_token_id=tokenizer.pad_token_id,
         **shared,
@@ -70,8 +89,39 @@ def build_data(
         label="eval",
         mixture=mixture,
         max_seq_length=keys.max_seq_length,
+        form=form,
     )
+    if form is not None:
+        shared |= {"counts": count_examples(examples_in(documents)), "table": table_of(documents, form)}
     return training, _evaluation_data(documents, trainer, context, shared)
+
+
+def _settled(recipe: Any, context: BuildContext) -> DatasetKeys:
+    keys, notes = settle_loading(recipe.dataset.served, context.device.type, available_cores())
+    for note in notes:
+        logger.info(note)
+    return keys
+
+
+def _counted(corpus: Corpus, recipe: Any) -> ExampleCounts:
+    """What there is of examples, once it is known that micro-batches can be made of them."""
+    batch_size, packed = recipe.trainer.per_device_train_batch_size, recipe.datacollator.pack_sequences
+    refuse_misfits(corpus, batch_size, recipe.dataset.max_seq_length, packed=packed)
+    return count_examples(known_examples(corpus))
+
+
+def form_of(recipe: Any, splits: Mapping[str, Any], tokenizer: Any, collator: Part) -> ExampleForm | None:
+    """What examples are made of, where the collator takes them by role; None where it takes token sequences."""
+    roles = roles_of(collator.options)
+    if roles is None:
+        return None
+    form = ExampleForm.of(roles, tokenizer, recipe.dataset.served, recipe.datacollator.served)
+    names = label_names(splits, roles)
+    if names:
+        shown = ", ".join(f"{number} = {name!r}" for number, name in enumerate(names[:LABELS_SHOWN]))
+        more = ", ..." if len(names) > LABELS_SHOWN else ""
+        logger.info("labels: %s as whole numbers, by sorted value: %s%s", counted(len(names), "string"), shown, more)
+    return evolve(form, labels=names)
 
 
 def _evaluation_data(
@@ -104,9 +154,19 @@ def _step_options(trainer: Any, keys: DatasetKeys, context: BuildContext) -> Ste
 
 
 def corpus_of(
-    rows: Any, tokenizer: Any, keys: DatasetKeys, collator_keys: CollatorKeys, mixture: Mixture | None = None
+    rows: Any,
+    tokenizer: Any,
+    keys: DatasetKeys,
+    collator_keys: CollatorKeys,
+    mixture: Mixture | None = None,
+    form: ExampleForm | None = None,
 ) -> Corpus:
-    """Rows to train on, a ``datasets.Dataset`` or an ``IterableDataset``, ready to be planned over."""
+    """Rows to train on, a ``datasets.Dataset`` or an ``IterableDataset``, ready to be planned over.
+
+    ``form``: what they are made of, where they are examples, with columns by role.
+    """
+    if form is not None:
+        return example_corpus(rows, form, keys, collator_keys, mixture)
     body = body_length(keys.max_seq_length, SpecialTokens.of(tokenizer))
     overflow, window = collator_keys.overflow, collator_keys.packing_window
     if is_stream(rows) and mixture is not None:
@@ -157,11 +217,15 @@ def documents_of(
     label: str = "train",
     mixture: Mixture | None = None,
     max_seq_length: int | None = None,
+    form: ExampleForm | None = None,
 ) -> Documents:
-    """Rows with a ``text`` column tokenized (once, see `tokenize`), rows with ``input_ids`` as they are.
+    """Rows with a ``text`` column tokenized (once, see `tokenize`), rows with ``input_ids`` as they are; with a
+    ``form``, `Examples` of rows with columns by role.
 
     Those of a mixture are tokenized source by source, so that another source costs no more than its own rows.
     """
+    if form is not None:
+        return example_documents(rows, form, num_proc=num_proc, label=label, mixture=mixture)
     if mixture is not None:
         parts = {
             name: documents_of(

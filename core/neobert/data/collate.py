@@ -13,8 +13,6 @@ from neobert.batch import Batch, pad_batch
 from neobert.data.shortening import shorten
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from neobert.context import BuildContext
     from neobert.data.documents import Documents
     from neobert.data.sequences import Pieces, SpecialTokens
@@ -28,8 +26,9 @@ class Request:
     pieces: Pieces
     seed: int
     """Of the collator's generator."""
-    ids: tuple[NDArray[np.integer[Any]], ...] | None = None
-    """Each piece's tokens where they come with the request (a stream); None where the documents hold them."""
+    ids: tuple[Any, ...] | None = None
+    """Each piece's tokens, or what it is as an example, where they come with the request (a stream); None where the
+    documents hold them."""
     limit: int | None = None
     """Tokens of an example, at most: longer sequences are cut into several. None cuts none."""
 
@@ -100,13 +99,17 @@ class BatchMaker:
         self._pad_token_id = pad_token_id
 
     def __getitem__(self, request: Request) -> Batch:
-        sequences = [self._special.around(ids) for ids in self.ids(request)]
-        if request.limit is not None:
-            sequences = shorten(sequences, request.limit)
-        examples = [{"input_ids": sequence} for sequence in sequences]
+        examples = self._examples(request)
         rng = np.random.Generator(np.random.PCG64(request.seed))
         batch: Batch = self._recipe.collator()(examples, rng)
         return batch if self._pad_to is None else pad_batch(batch, self._pad_to, self._pad_token_id)
+
+    def _examples(self, request: Request) -> list[Mapping[str, Any]]:
+        """What the collator gets."""
+        sequences = [self._special.around(ids) for ids in self.ids(request)]
+        if request.limit is not None:
+            sequences = shorten(sequences, request.limit)
+        return [{"input_ids": sequence} for sequence in sequences]
 
     def without_documents(self) -> BatchMaker:
         """The same, for requests that bring their tokens."""
@@ -114,7 +117,7 @@ class BatchMaker:
         maker.documents = None
         return maker
 
-    def ids(self, request: Request) -> tuple[NDArray[np.integer[Any]], ...]:
+    def ids(self, request: Request) -> tuple[Any, ...]:
         """The tokens of each piece of a request, without special tokens."""
         if request.ids is not None:
             return request.ids
@@ -122,3 +125,18 @@ class BatchMaker:
             msg = "a request without ids needs documents"
             raise ValueError(msg)
         return tuple(self.documents.ids(*piece) for piece in request.pieces.to_tuples())
+
+
+class ExampleMaker(BatchMaker):
+    """The same of documents that are examples: the collator gets them by role."""
+
+    documents: Any
+
+    def _examples(self, request: Request) -> list[Mapping[str, Any]]:
+        return list(self.ids(request))
+
+    def ids(self, request: Request) -> tuple[Any, ...]:
+        """Each example of a request: role -> ids with special tokens, or numbers."""
+        if request.ids is not None:
+            return request.ids
+        return tuple(self.documents.example(row) for row in request.pieces.document.tolist())

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from neobert.data.documents import count_tokens
 from neobert.data.plan import OrderedSource, Source
 from neobert.data.sequences import Cut
-from neobert.data.stream import StreamSource, TokenStream
+from neobert.data.stream import TokenStream
 from neobert.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from neobert.data.cursor import Cursor
     from neobert.data.documents import Documents
+    from neobert.data.example_keys import KeyTable
     from neobert.data.report import SourceReport
     from neobert.data.sequences import Pieces
 
@@ -89,6 +90,8 @@ class StoredCorpus(OneSource):
     overflow: Any
     window: int
     """Sequences a window."""
+    table: KeyTable | None = None
+    """Of examples whose texts are kept apart."""
     cut: Cut = field(init=False)
 
     @cut.default
@@ -104,7 +107,7 @@ class StoredCorpus(OneSource):
         return self.documents.fingerprint
 
     def source(self, seed: int) -> Source:
-        return OrderedSource(self.cut, self.window, seed)
+        return OrderedSource(self.cut, self.window, seed, self.table)
 
     def fits(self, cursor: Cursor) -> bool:
         return cursor.window * self.window < len(self.cut) and not cursor.marks and self.cut.gives(cursor.carry)
@@ -132,7 +135,7 @@ class StreamCorpus(OneSource):
         return self.stream.fingerprint
 
     def source(self, seed: int) -> Source:
-        return StreamSource(self.stream, self.body, self.overflow, seed)
+        return self.stream.windows(self.body, self.overflow, seed)
 
     def fits(self, cursor: Cursor) -> bool:
         return not cursor.marks and all(start < stop and stop - start <= self.body for _, start, stop in cursor.carry)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from attrs import field, frozen
 
-from neobert.data.collate import BatchMaker, CollatorRecipe, Request
+from neobert.data.apart import Shared, in_order
+from neobert.data.collate import BatchMaker, CollatorRecipe, ExampleMaker, Request
 from neobert.data.packing import pack_in_order
-from neobert.data.sequences import Cut, Pieces, SpecialTokens, body_length
+from neobert.data.sequences import Cut, Pieces, SpecialTokens, body_length, whole
 from neobert.errors import UserError
 from neobert.seeding import derive_seed
 from neobert.wording import counted
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from neobert.batch import Batch
     from neobert.data.documents import Documents
+    from neobert.data.example_keys import KeyTable
+    from neobert.data.example_report import ExampleCounts
+    from neobert.data.joined_keys import JoinedKeys
     from neobert.served import CollatorKeys, DatasetKeys
 
 T = TypeVar("T")
@@ -46,6 +50,10 @@ class EvaluationData:
     seed: int = 0
     rank: int = 0
     world_size: int = 1
+    counts: ExampleCounts | None = None
+    """Where rows are examples, what became of them; ``special`` is empty then, as their lengths have it."""
+    table: KeyTable | JoinedKeys | None = None
+    """Of examples whose texts are kept apart."""
     sources: Mapping[str, int] = field(factory=dict)
     """Of a mixture, how many of the documents each source has, in their order: no batch holds two sources, and all of
     them come by turns."""
@@ -56,6 +64,8 @@ class EvaluationData:
 
     @cut.default
     def _cut(self) -> Cut:
+        if self.counts is not None:
+            return whole(self.documents.lengths)
         body = body_length(self.dataset_keys.max_seq_length, self.special)
         return Cut(self.documents.lengths, body, self.collator_keys.overflow)
 
@@ -76,17 +86,30 @@ class EvaluationData:
     def _batches_of(self, pieces: Pieces) -> list[Pieces]:
         if not len(pieces):
             return []
-        if self.collator_keys.pack_sequences:
-            budget = self.per_device_eval_batch_size * self.dataset_keys.max_seq_length
+        budget = self.per_device_eval_batch_size * self.dataset_keys.max_seq_length
+        if self.counts is not None:
+            pieces, batch_of = self._apart(pieces, budget)
+        elif self.collator_keys.pack_sequences:
             batch_of = pack_in_order(pieces.lengths + self.special.count, budget).batch_of
         else:
             batch_of = np.arange(len(pieces)) // self.per_device_eval_batch_size
         bounds = np.searchsorted(batch_of, np.arange(batch_of[-1] + 2)).tolist()
         return [pieces[start:stop] for start, stop in pairwise(bounds)]
 
+    def _apart(self, pieces: Pieces, budget: int) -> tuple[Pieces, NDArray[np.int64]]:
+        """Examples in the order of their batches, of which none has two with a text in common."""
+        keys = None if self.table is None else self.table.of(pieces.document)
+        sizes = pieces.lengths
+        if not self.collator_keys.pack_sequences:
+            sizes, budget = np.ones_like(sizes), self.per_device_eval_batch_size
+        batch_of = in_order(sizes, budget, Shared.among(keys, len(pieces))).batch_of
+        order = np.argsort(batch_of, kind="stable")
+        return pieces[order], batch_of[order]
+
     @_maker.default
     def _make_maker(self) -> BatchMaker:
-        return BatchMaker(self.documents, self.special, self.collator)
+        make = BatchMaker if self.counts is None else ExampleMaker
+        return make(self.documents, self.special, self.collator)
 
     def __len__(self) -> int:
         """Batches of this rank."""
@@ -95,7 +118,8 @@ class EvaluationData:
     @property
     def description(self) -> str:
         """How much there is, for people."""
-        return f"{counted(self.num_sequences, 'held-out sequence')} in {counted(len(self), 'batch')}"
+        what = "held-out sequence" if self.counts is None else "held-out example"
+        return f"{counted(self.num_sequences, what)} in {counted(len(self), 'batch')}"
 
     @property
     def num_sequences(self) -> int:

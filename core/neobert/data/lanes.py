@@ -9,6 +9,7 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from neobert.data.cursor import Cursor
+from neobert.data.examples import Examples
 from neobert.data.order import shuffled
 from neobert.data.sequences import Cut, Pieces
 from neobert.errors import UserError
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from neobert.data.documents import Documents
+    from neobert.data.example_keys import KeyTable
     from neobert.data.stream import StreamSource
+    from neobert.data.text_keys import TextKeys
 
 
 @frozen
@@ -81,8 +84,12 @@ class Lane(Protocol):
         """Rows left out or cut of the windows that the current plan, which ends at this mark, has come through."""
         ...
 
-    def ids(self, pieces: Pieces) -> Sequence[NDArray[np.integer[Any]]]:
-        """The tokens of sequences of the current plan."""
+    def ids(self, pieces: Pieces) -> Sequence[Any]:
+        """The tokens of sequences of the current plan, or what they are as examples."""
+        ...
+
+    def keys(self, pieces: Pieces) -> TextKeys | None:
+        """Of examples whose texts are kept apart."""
         ...
 
     def close(self) -> None:
@@ -104,6 +111,8 @@ class StoredLane:
     seed: int
     documents: Documents | None = None
     """For `ids`."""
+    table: KeyTable | None = None
+    """For `keys`."""
 
     def until(self, mark: Mark, tokens: int, *, once: bool) -> tuple[Pieces, NDArray[np.int64], Mark]:
         """See `Lane`. O(what is returned)."""
@@ -133,9 +142,14 @@ class StoredLane:
         """Nothing: the report has them."""
         return {}
 
-    def ids(self, pieces: Pieces) -> Sequence[NDArray[np.integer[Any]]]:
+    def ids(self, pieces: Pieces) -> Sequence[Any]:
         assert self.documents is not None
+        if isinstance(self.documents, Examples):
+            return [self.documents.example(row) for row in pieces.document.tolist()]
         return [self.documents.ids(*piece) for piece in pieces.to_tuples()]
+
+    def keys(self, pieces: Pieces) -> TextKeys | None:
+        return None if self.table is None else self.table.of(pieces.document)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -190,8 +204,11 @@ class StreamLane:
         here = (mark.epoch, mark.window)
         return sum((found for place, found in self._left_out.items() if place < here), Counter())
 
-    def ids(self, pieces: Pieces) -> Sequence[NDArray[np.integer[Any]]]:
+    def ids(self, pieces: Pieces) -> Sequence[Any]:
         return self.source.ids(pieces)
+
+    def keys(self, pieces: Pieces) -> TextKeys | None:
+        return self.source.keys(pieces)
 
     def close(self) -> None:
         self.source.close()

@@ -14,17 +14,19 @@ _WIDTH = 40
 """Of the longest bar, in characters."""
 
 
-def describe_lengths(lengths: NDArray[np.integer[Any]]) -> tuple[str, ...]:
+def describe_lengths(lengths: NDArray[np.integer[Any]], noun: str = "document") -> tuple[str, ...]:
     """Lines about the lengths (documents,) of those that have a token; none where there is none."""
     lengths = lengths[lengths > 0]
     if not lengths.size:
         return ()
     found = np.quantile(lengths, list(QUANTILES.values()), method="lower").tolist()
     quantiles = ", ".join(f"{name} {value:,}" for name, value in zip(QUANTILES, found, strict=True))
-    return (f"tokens a document: {quantiles}; mean {lengths.mean():,.1f}", *_histogram(lengths))
+    article = "an" if noun.startswith("e") else "a"
+    line = f"tokens {article} {noun}: {quantiles}; mean {lengths.mean():,.1f}"
+    return (line, *_histogram(lengths, noun))
 
 
-def _histogram(lengths: NDArray[np.integer[Any]]) -> list[str]:
+def _histogram(lengths: NDArray[np.integer[Any]], noun: str) -> list[str]:
     """Documents by powers of two: a bar, how many, and their share of all tokens."""
     powers = np.log2(lengths.astype(np.float64)).astype(np.int64)  # exact: a float64 knows every power of two
     documents = np.bincount(powers)
@@ -38,6 +40,6 @@ def _histogram(lengths: NDArray[np.integer[Any]]) -> list[str]:
         rows.append((name, bar, f"{count:,}", f"{tokens[power] / tokens.sum():.1%}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     return [
-        f"  {name:>{widths[0]}} | {bar:{widths[1]}} {count:>{widths[2]}} documents, {share:>{widths[3]}} of the tokens"
+        f"  {name:>{widths[0]}} | {bar:{widths[1]}} {count:>{widths[2]}} {noun}s, {share:>{widths[3]}} of the tokens"
         for name, bar, count, share in rows
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from neobert.data.cursor import Cursor
+    from neobert.data.joined_keys import JoinedKeys
     from neobert.data.sequences import Pieces
 
 
@@ -32,14 +34,9 @@ class JoinedDocuments:
     """The documents of several sources, one after another."""
 
     parts: Mapping[str, Documents]
-    lengths: NDArray[np.int32] = field(init=False, repr=False)
     bounds: NDArray[np.int64] = field(init=False, repr=False)
     """(sources + 1,) the number of each source's first document."""
     _stores: tuple[Documents, ...] = field(init=False, repr=False)
-
-    @lengths.default
-    def _lengths(self) -> NDArray[np.int32]:
-        return np.concatenate([part.lengths for part in self.parts.values()])
 
     @bounds.default
     def _bounds(self) -> NDArray[np.int64]:
@@ -48,6 +45,11 @@ class JoinedDocuments:
     @_stores.default
     def _in_order(self) -> tuple[Documents, ...]:
         return tuple(self.parts.values())
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int32]:
+        """See `Documents`. Made when it is asked for: workers do without."""
+        return np.concatenate([part.lengths for part in self.parts.values()])
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -71,6 +73,13 @@ class JoinedDocuments:
         part = int(np.searchsorted(self.bounds, document, side="right")) - 1
         return self._stores[part].ids(document - int(self.bounds[part]), start, stop)
 
+    def example(self, document: int) -> dict[str, Any]:
+        """What the collator gets of a document that is an example."""
+        part = int(np.searchsorted(self.bounds, document, side="right")) - 1
+        store: Any = self._stores[part]
+        found: dict[str, Any] = store.example(document - int(self.bounds[part]))
+        return found
+
 
 @frozen(eq=False)
 class MixedCorpus:
@@ -82,6 +91,8 @@ class MixedCorpus:
     overflow: Any
     size: int
     """Sequences a window, on average."""
+    table: JoinedKeys | None = None
+    """Of examples whose texts are kept apart."""
     cut: Cut = field(init=False)
     """Of all documents; those that a filter leaves out count as empty."""
     lanes: tuple[StoredLane, ...] = field(init=False)
@@ -142,7 +153,13 @@ class MixedCorpus:
         lanes = tuple(evolve(lane, seed=lane_seed(seed, lane.name)) for lane in self.lanes)
         sequences_a_token = sum(lane.share * lane.sequences / lane.tokens for lane in lanes)
         length = max(1, round(self.size / sequences_a_token))
-        return MixedSource(lanes, length, stop=self.mixture.when_exhausted == "stop")
+        return MixedSource(
+            lanes,
+            length,
+            stop=self.mixture.when_exhausted == "stop",
+            table=self.table,
+            source_of=self._numbers if self.mixture.one_source_a_batch else None,
+        )
 
     def fits(self, cursor: Cursor) -> bool:
         return self.source(0).stands_at(cursor, self.body) and self.cut.gives(cursor.carry)

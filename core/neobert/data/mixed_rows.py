@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neobert.damage import DAMAGE_COLUMN
 from neobert.errors import UserError
 from neobert.mixture import SOURCE_COLUMN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from neobert.mixture import Mixture
 
@@ -22,31 +23,32 @@ def mixed_stream(parts: Mapping[str, Any]) -> Any:
     """A ``datasets.IterableDataset`` of all sources' rows by turns, each with its source's number in `SOURCE_COLUMN`.
 
     ``parts`` are ``datasets.Dataset`` or ``IterableDataset``, in the mixture's order, each with its one column of
-    ``text`` or ``input_ids``, the same type everywhere. That order is for whoever looks at the rows, such as a
-    tokenizer that is trained on them; the core trains on each part by itself (see `parts_of`).
+    ``text`` or ``input_ids``, or with columns by role, the same type everywhere. That order is for whoever looks at the
+    rows, such as a tokenizer that is trained on them; the core trains on each part by itself (see `parts_of`).
     """
     import datasets
 
-    column = next(name for name in ("text", "input_ids") if name in next(iter(parts.values())).features)
+    columns = {name: kind for rows in parts.values() for name, kind in rows.features.items() if name != DAMAGE_COLUMN}
+    features = datasets.Features({**columns, SOURCE_COLUMN: datasets.Value("int32")})
     numbered = []
     for number, rows in enumerate(parts.values()):
-        rows = rows.select_columns([column])
+        rows = rows.select_columns([name for name in columns if name in rows.features])
         rows = rows.to_iterable_dataset() if hasattr(rows, "__len__") else rows
-        features = datasets.Features({**rows.features, SOURCE_COLUMN: datasets.Value("int32")})
-        numbered.append(rows.map(_Number(number), features=features))
+        numbered.append(rows.map(_Number(number, columns), features=features))
     joined = datasets.interleave_datasets(numbered, stopping_strategy="all_exhausted_without_replacement")
     setattr(joined, _PARTS, dict(parts))
     return joined
 
 
 class _Number:
-    """Adds a source's number to a row. Picklable, as datasets have to be."""
+    """Adds a source's number to a row, and nothing in columns that others have. Picklable, as datasets have to be."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, columns: Iterable[str]) -> None:
         self.number = number
+        self.columns = tuple(columns)
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return {**row, SOURCE_COLUMN: self.number}
+        return {**dict.fromkeys(self.columns), **row, SOURCE_COLUMN: self.number}
 
 
 def parts_of(rows: Any) -> dict[str, Any] | None:

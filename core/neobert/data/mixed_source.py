@@ -14,29 +14,46 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neobert.data.joined_keys import join_keys
 from neobert.data.lanes import Mark, marks_of
 from neobert.data.sequences import Pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from neobert.data.cursor import Cursor
+    from neobert.data.joined_keys import JoinedKeys
     from neobert.data.lanes import Lane
+    from neobert.data.text_keys import TextKeys
 
 
 class MixedSource:
     """A planner's windows of a mixture. Window w holds the times from ``w * length`` on: its ends are a function of w,
     and the marks save walking there. There is one epoch, which ends where the first source does, or never."""
 
-    def __init__(self, lanes: tuple[Lane, ...], length: int, *, stop: bool, apart: bool = False) -> None:
+    def __init__(
+        self,
+        lanes: tuple[Lane, ...],
+        length: int,
+        *,
+        stop: bool,
+        apart: bool = False,
+        table: JoinedKeys | None = None,
+        source_of: Callable[[Pieces], NDArray[np.int64]] | None = None,
+    ) -> None:
         """``length``: tokens a window, of all sources. ``apart``: each lane numbers its own documents from 0, and
-        holds their tokens; here document d of lane i is ``d * lanes + i``. Otherwise they have numbers for all."""
+        holds their tokens; here document d of lane i is ``d * lanes + i``. Otherwise they have numbers for all, and
+        ``table`` has their keys. ``source_of``: where a micro-batch has one source, the number of each sequence's."""
         self.lanes = lanes
         self.length = length
         self.end = inf
         """Time at which the first source has been read through, as far as that is known."""
         self._stop = stop
         self._apart = apart
+        self._table = table
+        self._source_of = source_of
         self._marks: tuple[Mark, ...] = (Mark(),) * len(lanes)
 
     @property
@@ -104,6 +121,18 @@ class MixedSource:
             places = np.flatnonzero(pieces.document % len(self.lanes) == number)
             found |= dict(zip(places.tolist(), lane.ids(self._own(pieces[places])), strict=True))
         return tuple(found[place] for place in range(len(pieces)))
+
+    def keys(self, pieces: Pieces) -> TextKeys | None:
+        """Of examples, those of all sources."""
+        if not self._apart:
+            return None if self._table is None else self._table.of(pieces.document)
+        places = [np.flatnonzero(pieces.document % len(self.lanes) == number) for number in range(len(self.lanes))]
+        found = [lane.keys(self._own(pieces[mine])) for lane, mine in zip(self.lanes, places, strict=True)]
+        return join_keys(found, places)
+
+    def groups(self, pieces: Pieces) -> NDArray[np.int64] | None:
+        """See `Source`."""
+        return None if self._source_of is None else self._source_of(pieces)
 
     def counts(self) -> Counter[str]:
         """Rows of streams that are left out or cut, of the windows that the current plan has come through."""

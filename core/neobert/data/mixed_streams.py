@@ -16,7 +16,7 @@ from neobert.data.mixed import nothing_left
 from neobert.data.mixed_source import MixedSource
 from neobert.data.report import SourceReport
 from neobert.data.sequences import Cut
-from neobert.data.stream import StreamSource, TokenStream
+from neobert.data.stream import TokenStream
 from neobert.errors import UserError
 from neobert.mixture import Mixture, MixtureSource
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from neobert.data.cursor import Cursor
     from neobert.data.documents import Documents
+    from neobert.data.example_keys import KeyTable
     from neobert.data.sequences import Pieces
-    from neobert.data.stream import Window
+    from neobert.data.windows import Window
 
 
 class FilteredStream(TokenStream):
@@ -58,12 +59,14 @@ class MixedStreamCorpus:
     Raises UserError where a source has no weight: how large a stream is, only reading it tells.
     """
 
-    parts: Mapping[str, FilteredStream | Documents]
+    parts: Mapping[str, TokenStream | Documents]
     mixture: Mixture
     body: int
     overflow: Any
     size: int
     """Sequences a window, on average, and rows a stream's window."""
+    tables: Mapping[str, KeyTable] = field(factory=dict)
+    """Of stored examples whose texts are kept apart."""
     documents: None = field(default=None, init=False)
     cuts: dict[str, Cut] = field(init=False)
     """Of each source: of all its documents, or of a stream's first window."""
@@ -96,8 +99,7 @@ class MixedStreamCorpus:
         return {name: int(count) for name, count in zip(names, tokens, strict=True)}
 
     def source_names(self, pieces: Pieces) -> list[str]:
-        names = self.mixture.names
-        return [names[number] for number in (pieces.document % len(names)).tolist()]
+        return [self.mixture.names[number] for number in self._numbers(pieces).tolist()]
 
     def source(self, seed: int) -> MixedSource:
         shares = self.mixture.shares({})
@@ -105,7 +107,13 @@ class MixedStreamCorpus:
         sequences = [len(cut) / cut.tokens if cut.tokens else 1 / self.body for cut in self.cuts.values()]
         a_token = sum(share * number for share, number in zip(shares, sequences, strict=True))
         length = max(1, round(self.size / a_token))
-        return MixedSource(lanes, length, stop=self.mixture.when_exhausted == "stop", apart=True)
+        return MixedSource(
+            lanes,
+            length,
+            stop=self.mixture.when_exhausted == "stop",
+            apart=True,
+            source_of=self._numbers if self.mixture.one_source_a_batch else None,
+        )
 
     def fits(self, cursor: Cursor) -> bool:
         source = self.source(0)
@@ -135,8 +143,12 @@ class MixedStreamCorpus:
     def _lane(self, name: str, share: float, seed: int) -> Lane:
         part, cut, own = self.parts[name], self.cuts[name], lane_seed(seed, name)
         if isinstance(part, TokenStream):
-            return StreamLane(name, StreamSource(part, self.body, self.overflow, own), share)
-        return StoredLane(name, cut, 0, len(cut), cut.tokens, share, own, part)
+            return StreamLane(name, part.windows(self.body, self.overflow, own), share)
+        return StoredLane(name, cut, 0, len(cut), cut.tokens, share, own, part, self.tables.get(name))
+
+    def _numbers(self, pieces: Pieces) -> NDArray[np.int64]:
+        """Of each sequence's source."""
+        return pieces.document % len(self.parts)
 
     def _report(self, source: MixtureSource, share: float) -> SourceReport:
         part, cut = self.parts[source.name], self.cuts[source.name]

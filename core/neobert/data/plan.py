@@ -7,11 +7,12 @@ and none repeats.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from attrs import evolve, frozen
 
+from neobert.data.arrange import arrange, refuse_over_budget
 from neobert.data.cursor import Cursor
 from neobert.data.order import shuffled
 from neobert.data.packing import LEFT, Packing, pack
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
+
+    from neobert.data.example_keys import KeyTable
+    from neobert.data.text_keys import TextKeys
 
 
 class Source(Protocol):
@@ -53,8 +57,17 @@ class Source(Protocol):
         are known, and counted, before the first."""
         ...
 
-    def ids(self, pieces: Pieces) -> tuple[NDArray[np.int64], ...] | None:
-        """The tokens of these sequences of the current plan; None where documents hold them."""
+    def ids(self, pieces: Pieces) -> tuple[Any, ...] | None:
+        """The tokens of these sequences of the current plan, or what they are as examples; None where documents hold
+        them."""
+        ...
+
+    def keys(self, pieces: Pieces) -> TextKeys | None:
+        """Of examples of the current plan, their texts that no two in a micro-batch may share; None of others."""
+        ...
+
+    def groups(self, pieces: Pieces) -> NDArray[np.int64] | None:
+        """The source of each, where a micro-batch has one source; None where it does not matter."""
         ...
 
     def close(self) -> None:
@@ -70,6 +83,8 @@ class OrderedSource:
     size: int
     """Sequences a window."""
     seed: int
+    table: KeyTable | None = None
+    """Of examples whose texts are kept apart."""
 
     def begin(self, cursor: Cursor) -> None:
         """Nothing to prepare."""
@@ -99,6 +114,13 @@ class OrderedSource:
 
     def ids(self, pieces: Pieces) -> None:
         """The documents hold them."""
+
+    def keys(self, pieces: Pieces) -> TextKeys | None:
+        """As the table has them."""
+        return None if self.table is None else self.table.of(pieces.document)
+
+    def groups(self, pieces: Pieces) -> None:
+        """There is one source."""
 
     def close(self) -> None:
         """Nothing is open."""
@@ -162,8 +184,7 @@ class Planner:
     def plan(self, cursor: Cursor) -> WindowPlan:
         """The plan that the cursor stands in: its window, with what was carried into it, and as many more
         windows as it takes to fill one micro-batch; no micro-batch where the data ends before one is filled."""
-        pool, epoch, window = self._gather(cursor)
-        packing = self._arrange(pool, len(cursor.carry))
+        pool, packing, epoch, window = self._gather(cursor)
         batch_of = self._turns(packing, cursor)
         placed = np.flatnonzero(batch_of != LEFT)
         turns = batch_of[placed].astype(np.min_scalar_type(packing.batches))  # 16 bits are sorted faster than 64
@@ -173,8 +194,9 @@ class Planner:
         carry = pool[batch_of == LEFT].to_tuples()
         return WindowPlan(in_turn, bounds, Cursor(epoch, window, 0, carry, self.source.marks()))
 
-    def _gather(self, cursor: Cursor) -> tuple[Pieces, int, int]:
-        """Carried sequences and windows until a micro-batch can be filled, and the window that comes next."""
+    def _gather(self, cursor: Cursor) -> tuple[Pieces, Packing, int, int]:
+        """Carried sequences and windows until a micro-batch is filled, how they are arranged, and the window that comes
+        next."""
         carried = Pieces.from_tuples(cursor.carry)
         self.source.begin(cursor)
         parts = [carried] if cursor.carry else []
@@ -183,17 +205,22 @@ class Planner:
         wanted = self.shape.sequences
         if self.shape.packed:
             wanted = self.shape.budget if self.shape.full else 1
-        while filled < wanted and not self.source.over(epoch):
-            part = self.source.window(epoch, window)
-            parts.append(part)
-            filled += self._filling(part)
-            window += 1
-            if not self.source.has(epoch, window):
-                if not any(len(part) for part in parts):
-                    msg = "the data has no sequence to train on: every document is empty, or dropped as too long"
-                    raise UserError(msg)
-                epoch, window = epoch + 1, 0
-        return Pieces.join(parts or [carried]), epoch, window
+        while True:
+            while filled < wanted and not self.source.over(epoch):
+                part = self.source.window(epoch, window)
+                parts.append(part)
+                filled += self._filling(part)
+                window += 1
+                if not self.source.has(epoch, window):
+                    if not any(len(part) for part in parts):
+                        msg = "the data has no sequence to train on: every document is empty, or dropped as too long"
+                        raise UserError(msg)
+                    epoch, window = epoch + 1, 0
+            pool = Pieces.join(parts or [carried])
+            packing = self._arrange(pool, len(cursor.carry))
+            if packing.batches or self.source.over(epoch):
+                return pool, packing, epoch, window
+            wanted = filled + 1  # there are enough, and not any may stand together
 
     def _filling(self, pieces: Pieces) -> int:
         if not self.shape.packed:
@@ -201,6 +228,11 @@ class Planner:
         return int(pieces.lengths.sum()) + len(pieces) * self.shape.special
 
     def _arrange(self, pool: Pieces, carried: int) -> Packing:
+        if self.shape.packed:
+            refuse_over_budget(pool.lengths + self.shape.special, self.shape.budget)
+        keys, groups = self.source.keys(pool), self.source.groups(pool)
+        if keys is not None or groups is not None:
+            return arrange(pool.lengths + self.shape.special, carried, keys, groups, self.shape)
         if self.shape.packed:
             lengths = pool.lengths + self.shape.special
             if lengths[:carried].sum() > self.shape.budget:  # a change of the mixture left the rest of a window

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import frozen
 
 from neobert.wording import counted
+
+if TYPE_CHECKING:
+    from neobert.data.example_report import ExampleCounts
 
 
 @frozen(kw_only=True)
@@ -66,12 +71,16 @@ class DataReport:
     streaming: bool = False
     sources: tuple[SourceReport, ...] = ()
     """Of a mixture."""
+    examples: ExampleCounts | None = None
+    """Where rows are examples, which stand for documents here."""
 
     def lines(self) -> tuple[str, ...]:
         """The report for people, one fact a line; what did not happen is left out."""
         scope = " in the first window of the stream" if self.streaming else ""
         if self.streaming and self.sources:
             scope = ", of a stream those in its first window"
+        if self.examples is not None:
+            return (*self.examples.lines(scope), *(source.line() for source in self.sources), self._fill())
         notes = (
             (self.empty, "empty document", "left out"),
             (self.one_token, "document", "of one token"),
@@ -83,8 +92,10 @@ class DataReport:
         lines = [sizes(self.documents, self.tokens, self.sequences) + scope]
         lines += [f"{counted(count, noun)} {what}" for count, noun, what in notes if count]
         lines += [source.line() for source in self.sources]
-        lines.append(f"{self.fill:.2%} of a micro-batch's tokens have content")
-        return tuple(lines)
+        return (*lines, self._fill())
+
+    def _fill(self) -> str:
+        return f"{self.fill:.2%} of a micro-batch's tokens have content"
 
 
 def sizes(documents: int, tokens: int, sequences: int) -> str:

@@ -193,6 +193,11 @@ class Cut:
         return int(np.count_nonzero(self.lengths > self.body))
 
 
+def whole(lengths: NDArray[np.int32]) -> Cut:
+    """Every document of these lengths is one sequence, however long."""
+    return Cut(lengths, max(1, int(lengths.max(initial=0))), "truncate")
+
+
 def body_length(max_seq_length: int, special: SpecialTokens) -> int:
     """Tokens of a document that fit into a sequence beside its special tokens."""
     body = max_seq_length - special.count

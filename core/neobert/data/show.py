@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from attrs import frozen
 
+from neobert.data.show_roles import KNOWN, Heading, headings, roles_line
 from neobert.wording import counted
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from neobert.batch import Batch
 
-Style = Literal["text", "special", "masked", "replaced", "kept", "padding", "source"]
+Style = Literal["text", "special", "masked", "replaced", "kept", "padding", "source", "role"]
 """``masked``: the mask token stands there; ``replaced``: another token does; ``kept``: the model is asked for a token
 that it sees."""
 
@@ -35,27 +36,43 @@ class Shown:
     summary: tuple[str, ...]
     """Sizes, a fact each."""
     sequences: tuple[tuple[Span, ...], ...]
-    """The words of each sequence; the padding sequence is the last, where there is one."""
+    """The words of each sequence, or example by example; the padding sequence is the last, where there is one."""
 
 
 def show(batch: Batch, tokenizer: Any, sources: Sequence[str] = ()) -> Shown:
-    """Works for any collator: fields that are no masks are named with their shapes.
+    """Works for any collator: fields that are no masks and no roles are named with their shapes.
 
-    ``sources``: of a mixture, each document's; shown where the collator made one sequence of each.
+    ``sources``: of a mixture, each document's; shown where the collator made one sequence of each, or says which
+    example a sequence is of.
     """
     ids = batch.input_ids.numpy()
     labels = _labels(batch)
     ends = np.cumsum(batch.layout.lengths)
     sequences: list[tuple[Span, ...]] = []
     named = [(Span(f"({printable(name)})", "source"),) for name in sources]
-    headings = named if len(named) == batch.num_sequences else [()] * batch.num_sequences
-    for number, (length, end) in enumerate(zip(batch.layout.lengths, ends.tolist(), strict=True)):
-        if number >= batch.num_sequences:
-            sequences.append((Span(f"({counted(batch.padding, 'token')} of padding)", "padding"),))
-        else:
-            here = slice(end - length, end)
-            sequences.append((*headings[number], *_spans(ids[here], labels[here], tokenizer)))
-    return Shown((_sizes(batch), *_fields(batch, labels, tokenizer)), tuple(sequences))
+    roles = headings(batch.fields, batch.num_sequences)
+    for number, heading in _titles(batch, named, roles):
+        here = slice(int(ends[number]) - batch.layout.lengths[number], int(ends[number]))
+        sequences.append((*heading, *_spans(ids[here], labels[here], tokenizer)))
+    if batch.padding:
+        sequences.append((Span(f"({counted(batch.padding, 'token')} of padding)", "padding"),))
+    facts = [roles_line(roles)] if roles else []
+    hidden = KNOWN if roles else set()
+    return Shown((_sizes(batch), *facts, *_fields(batch, labels, tokenizer, hidden)), tuple(sequences))
+
+
+def _titles(
+    batch: Batch, named: Sequence[tuple[Span, ...]], roles: Sequence[Heading]
+) -> Iterator[tuple[int, tuple[Span, ...]]]:
+    """Each sequence in the order in which they are shown, with what stands before it."""
+    if not roles:
+        bare = len(named) != batch.num_sequences
+        yield from ((number, () if bare else named[number]) for number in range(batch.num_sequences))
+        return
+    of_example = len(named) == len({heading.example for heading in roles})
+    for heading in roles:
+        source = named[heading.example] if of_example else ()
+        yield heading.sequence, (*source, Span(f"{heading.text}:", "role"))
 
 
 def _labels(batch: Batch) -> Any:
@@ -98,7 +115,7 @@ def _sizes(batch: Batch) -> str:
     )
 
 
-def _fields(batch: Batch, labels: Any, tokenizer: Any) -> Iterator[str]:
+def _fields(batch: Batch, labels: Any, tokenizer: Any, hidden: set[str]) -> Iterator[str]:
     """What there is for the loss."""
     asked = labels >= 0
     if asked.any():
@@ -111,7 +128,7 @@ def _fields(batch: Batch, labels: Any, tokenizer: Any) -> Iterator[str]:
             f"{(count - masked - kept) / count:.1%} replaced, {kept / count:.1%} kept"
         )
     for name, value in batch.fields.items():
-        if not (asked.any() and name in ("masked_positions", "labels")):
+        if name not in hidden and not (asked.any() and name in ("masked_positions", "labels")):
             shape = " x ".join(map(str, value.shape)) or "one value"
             yield f"field {name}: {shape}, {str(value.dtype).removeprefix('torch.')}"
 

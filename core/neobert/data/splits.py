@@ -10,12 +10,14 @@ from attrs import frozen
 
 from neobert.data.columns import prepare_columns
 from neobert.data.order import permute
+from neobert.data.role_columns import prepare_roles, refuse_unlike_roles
 from neobert.errors import UserError
 from neobert.seeding import derive_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from neobert.roles import Roles
     from neobert.served import DatasetKeys
 
 EVALUATION_SPLITS = ("validation", "eval", "test", "dev")
@@ -26,7 +28,7 @@ STREAM_EVAL_SAMPLES = 1000
 
 @frozen(eq=False)
 class Splits:
-    """Rows to train and to evaluate on, each with one column: ``text`` or ``input_ids``."""
+    """Rows to train and to evaluate on, each with one column, ``text`` or ``input_ids``, or with columns by role."""
 
     train: Any
     eval: Any | None
@@ -38,8 +40,9 @@ class Splits:
         return {"train": self.train} | ({} if self.eval is None else {"eval": self.eval})
 
 
-def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int) -> Splits:
-    """The splits that a recipe's ``[dataset]`` keys ask for, out of what a dataset plugin returned.
+def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int, roles: Roles | None = None) -> Splits:
+    """The splits that a recipe's ``[dataset]`` keys ask for, out of what a dataset plugin returned; with ``roles``, as
+    rows of named columns.
 
     Evaluation rows are, in this order: ``eval_split``; a split named validation, eval, test or dev; the first
     ``eval_samples`` rows of train; a seeded ``validation_split`` share of train. Rows taken from train are
@@ -56,13 +59,23 @@ def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int) -> Spl
         train, held_out, note = _held_out(train, keys, seed, built)
     reserved = held_out is not None and eval_name is None
     label = f"split {keys.train_split!r}" + " (without the evaluation rows)" * reserved
-    train = prepare_columns(train, keys.text_column, label=label, on_damaged_row=keys.on_damaged_row)
+    train, notes = _prepared(train, keys, roles, label)
     if held_out is not None:
         _refuse_empty(held_out, eval_name or "evaluation")
-        label = f"split {eval_name or keys.train_split!r}"
-        held_out = prepare_columns(held_out, keys.text_column, label=label, on_damaged_row=keys.on_damaged_row)
-        _refuse_unlike(train, held_out)
-    return Splits(train, held_out, (note,))
+        held_out, _ = _prepared(held_out, keys, roles, f"split {eval_name or keys.train_split!r}")
+        if roles is None:
+            _refuse_unlike(train, held_out)
+        else:
+            refuse_unlike_roles(train, held_out, roles)
+    return Splits(train, held_out, (note, *notes))
+
+
+def _prepared(rows: Any, keys: DatasetKeys, roles: Roles | None, label: str) -> tuple[Any, tuple[str, ...]]:
+    """The rows with the columns that are trained on, and what there is to say about others."""
+    if roles is None:
+        return prepare_columns(rows, keys.text_column, label=label, on_damaged_row=keys.on_damaged_row), ()
+    found = prepare_roles(rows, roles, keys.columns, label=label, on_damaged_row=keys.on_damaged_row)
+    return found.rows, found.notes
 
 
 def _held_out(train: Any, keys: DatasetKeys, seed: int, built: Mapping[str, Any]) -> tuple[Any, Any | None, str]:

@@ -14,7 +14,6 @@ from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from attrs import frozen
 
 from neobert.damage import DAMAGE_COLUMN, DamageLog
 from neobert.data.order import permute
@@ -22,43 +21,22 @@ from neobert.data.pretokenized import agreed, carries, check_vocabulary
 from neobert.data.sequences import Cut, Pieces, SpecialTokens
 from neobert.data.texts import ROWS_A_BLOCK
 from neobert.data.tokenization import plain_backend
+from neobert.data.windows import Window, rows_left_out
 from neobert.encoding import encode_texts
 from neobert.errors import UserError
 from neobert.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from neobert.data.cursor import Cursor
+    from neobert.data.text_keys import TextKeys
 
     _Int64s = NDArray[np.int64]
     _Row = tuple[Any, str | None]
     """A text or its ids, and what is wrong with a row that cannot be read."""
-
-
-@frozen(eq=False)
-class Window:
-    """Rows of a stream as token ids, without special tokens."""
-
-    first: int
-    """Row number of the first."""
-    ids: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    lengths: NDArray[np.int32]
-    more: bool
-    """Whether the stream has rows after these."""
-    damaged: int = 0
-    """How many of them cannot be read: they have no token."""
-    too_short: int = 0
-    """How many a mixture's filter leaves out: their length is 0 too."""
-    too_long: int = 0
-
-    def row(self, number: int) -> NDArray[np.int64]:
-        """The tokens of a row, by its number in the stream."""
-        end = int(self.ends[number - self.first])
-        return self.ids[end - int(self.lengths[number - self.first]) : end]
 
 
 class TokenStream:
@@ -105,9 +83,9 @@ class TokenStream:
         try:
             for batch in self._rows.skip(first).iter(batch_size=ROWS_A_BLOCK):
                 damage = batch.pop(DAMAGE_COLUMN, None)
-                (values,) = batch.values()
+                values = self._values(batch)
                 for value, fault in zip(values, damage or repeat(None), strict=False):
-                    yield value, None if value is not None else fault
+                    yield self._row(value, fault)
                 number += len(values)
         except Exception:  # whatever it is, it is raised again, at the very row: a batch loses those before it
             yield from self._one_by_one(number)
@@ -117,24 +95,42 @@ class TokenStream:
         try:
             for row in self._rows.skip(number):
                 damage = row.pop(DAMAGE_COLUMN, None)
-                (value,) = row.values()
-                yield value, None if value is not None else damage
+                (value,) = self._values({name: [value] for name, value in row.items()})
+                yield self._row(value, damage)
                 number += 1
         except Exception as error:
             said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             msg = f"the stream {self.label} failed at row {number}: {said}"
             raise UserError(msg) from error
 
+    def _values(self, batch: dict[str, list[Any]]) -> list[Any]:
+        """What is made into a document, of each row of a batch."""
+        (values,) = batch.values()
+        return values
+
+    def _row(self, value: Any, fault: str | None) -> _Row:
+        """What is wrong is wrong where it left nothing."""
+        return value, None if value is not None else fault
+
+    def windows(self, body: int, overflow: Any, seed: int) -> StreamSource:
+        """A planner's windows out of it."""
+        return StreamSource(self, body, overflow, seed)
+
     def tokenize(self, first: int, rows: list[_Row], more: bool) -> Window:
         """These rows, of which the first has number ``first``, as token ids."""
-        damaged = {first + place: damage for place, (_, damage) in enumerate(rows) if damage is not None}
-        self._damage.settle(damaged, len(rows))
+        damaged = self._settle(first, rows)
         values = [value for value, _ in rows]
         if any(isinstance(value, list) for value in values):
             ids, ends, lengths = self._tokenized(first, values)
         else:
             ids, ends, lengths = self._encoded(values)
-        return Window(first, ids, ends, lengths.astype(np.int32), more, len(damaged))
+        return Window(first, ids, ends, lengths.astype(np.int32), more, damaged)
+
+    def _settle(self, first: int, rows: list[_Row]) -> int:
+        """How many of the rows are damaged; they are told, or end the run."""
+        damaged = {first + place: damage for place, (_, damage) in enumerate(rows) if damage is not None}
+        self._damage.settle(damaged, len(rows))
+        return len(damaged)
 
     def _encoded(self, texts: list[Any]) -> tuple[_Int64s, _Int64s, _Int64s]:
         parts = [
@@ -207,7 +203,7 @@ class StreamSource:
         self._seed = seed
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="neobert-stream")
         self._ahead: tuple[int, Future[Window]] | None = None
-        self._kept: dict[int, NDArray[np.int64]] = {}
+        self._kept: dict[int, Any] = {}
         """Rows that sequences of the current plan are from."""
         self._last: tuple[int, Window] | None = None
         self._counts: Counter[str] = Counter()
@@ -219,7 +215,7 @@ class StreamSource:
         for number in sorted({row // self._window for row in rows - set(kept)}):
             window = self._read(number)
             first, last = window.first, window.first + len(window.lengths)
-            kept |= {row: window.row(row).copy() for row in rows if first <= row < last}
+            kept |= {row: window.kept(row).copy() for row in rows if first <= row < last}
         self._kept = kept
         self._counts = Counter()
 
@@ -241,9 +237,9 @@ class StreamSource:
             raise UserError(msg)
         self._read_ahead(window + 1 if found.more else 0)
         rows = range(found.first, found.first + len(found.lengths))
-        self._kept |= {row: found.row(row) for row in rows}
+        self._kept |= {row: found.kept(row) for row in rows}
         cut = Cut(found.lengths, self._body, self._overflow)
-        self._counts.update(rows_left_out(found, cut))
+        self._counts.update(self._left_out(found, cut))
         order = permute(np.arange(len(cut)), len(cut), derive_seed(self._seed, "stream", epoch, window))
         pieces = cut.pieces(order)
         return Pieces(pieces.document + found.first, pieces.start, pieces.stop)
@@ -256,13 +252,23 @@ class StreamSource:
         """Rows of the current plan's windows that were left out or cut, by what became of them."""
         return self._counts
 
-    def ids(self, pieces: Pieces) -> tuple[NDArray[np.int64], ...]:
+    def keys(self, pieces: Pieces) -> TextKeys | None:
+        """Documents have none."""
+        return None
+
+    def groups(self, pieces: Pieces) -> None:
+        """There is one source."""
+
+    def ids(self, pieces: Pieces) -> tuple[Any, ...]:
         """The tokens of sequences of the current plan."""
         return tuple(self._kept[row][start:stop] for row, start, stop in pieces.to_tuples())
 
     def close(self) -> None:
         """Ends the background thread."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _left_out(self, window: Window, cut: Cut) -> Mapping[str, int]:
+        return rows_left_out(window, cut)
 
     def _read(self, number: int) -> Window:
         if self._last is not None and self._last[0] == number:
@@ -277,12 +283,3 @@ class StreamSource:
     def _read_ahead(self, number: int) -> None:
         if self._ahead is None:
             self._ahead = (number, self._pool.submit(self._reader.read, number))
-
-
-def rows_left_out(window: Window, cut: Cut) -> dict[str, int]:
-    """How many rows of a window are not trained on, or not whole, by what became of them."""
-    filtered = window.too_short + window.too_long
-    empty = int((window.lengths == 0).sum()) - window.damaged - filtered
-    over = {"split": "split_documents", "truncate": "truncated_documents", "drop": "dropped_documents"}[cut.overflow]
-    found = {"damaged_rows": window.damaged, "empty_rows": empty, "filtered_rows": filtered, over: cut.over}
-    return {name: count for name, count in found.items() if count}

@@ -25,6 +25,7 @@ def text_batches(rows: Any, label: str) -> Iterator[tuple[int, list[str | None]]
 
     Raises UserError with the row where bytes are not UTF-8: Arrow files may hold any.
     """
+    place = files_of(rows)
     for first in range(0, len(rows), ROWS_A_BLOCK):
         column = text_column(rows, first)
         ends = np.cumsum(text_sizes(column).clip(min=0))
@@ -32,7 +33,7 @@ def text_batches(rows: Any, label: str) -> Iterator[tuple[int, list[str | None]]
         while start < len(column):
             done = int(ends[start - 1]) if start else 0
             stop = max(start + 1, int(np.searchsorted(ends, done + BYTES_A_BATCH, side="right")))
-            yield first + start, _texts(column.slice(start, stop - start), first + start, rows, label)
+            yield first + start, python_values(column.slice(start, stop - start), first + start, label, place)
             start = stop
 
 
@@ -47,6 +48,23 @@ def text_sizes(column: Any) -> NDArray[np.int64]:
 
     sizes: NDArray[np.int64] = pc.fill_null(pc.binary_length(column), -1).to_numpy().astype(np.int64)
     return sizes
+
+
+def digest_of(array: Any, digest: Any) -> None:
+    """Adds an Arrow array's content to a hash: texts, numbers, or lists of either, however it is laid out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
+        digest.update(pc.fill_null(pc.list_value_length(array), -1).cast(pa.int64()).to_numpy().tobytes())
+        digest_of(array.flatten(), digest)
+    elif pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
+        digest.update(text_sizes(array).tobytes())
+        digest.update(_bytes_of(array.drop_null()))
+    else:
+        wide = pa.float64() if pa.types.is_floating(array.type) else pa.int64()
+        digest.update(array.is_valid().to_numpy(zero_copy_only=False).tobytes())
+        digest.update(array.drop_null().cast(wide).to_numpy().tobytes())
 
 
 def content_digest(rows: Any) -> tuple[str, int]:
@@ -65,18 +83,22 @@ def content_digest(rows: Any) -> tuple[str, int]:
     return digest.hexdigest(), size
 
 
-def _texts(column: Any, first: int, rows: Any, label: str) -> list[str | None]:
+def python_values(column: Any, first: int, label: str, place: str) -> list[Any]:
+    """An Arrow array of texts, or of lists of them, as Python has them; ``place`` is a line that says where they are.
+
+    Raises UserError with the row where bytes are not UTF-8.
+    """
     try:
-        texts: list[str | None] = column.to_pylist()
+        values: list[Any] = column.to_pylist()
     except UnicodeDecodeError:
-        for place in range(len(column)):
+        for row in range(len(column)):
             try:
-                column[place].as_py()
+                column[row].as_py()
             except UnicodeDecodeError as error:
-                msg = f"row {first + place} of {label} is not UTF-8: {_fault(error)}{files_of(rows)}"
+                msg = f"row {first + row} of {label} is not UTF-8: {_fault(error)}{place}"
                 raise UserError(msg) from error
         raise
-    return texts
+    return values
 
 
 def _fault(error: UnicodeDecodeError) -> str:

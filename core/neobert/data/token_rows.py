@@ -50,9 +50,18 @@ def row_writer(file: Path, special: SpecialTokens, *, mask: bool = False) -> Ite
     import pyarrow as pa
 
     schema = pa.schema({IDS: pa.list_(pa.int32())} | ({MASK: pa.list_(pa.int8())} if mask else {}))
+    with arrow_file(file, schema) as stream:
+        yield RowWriter(stream, schema, special)
+
+
+@contextmanager
+def arrow_file(file: Path, schema: Any) -> Iterator[Any]:
+    """An Arrow stream into ``file``. Raises UserError where the disk is full."""
+    import pyarrow as pa
+
     try:
         with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
-            yield RowWriter(stream, schema, special)
+            yield stream
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             msg = f"no space left to write token ids into {file.parent.parent}; what is whole there is kept"
@@ -77,13 +86,16 @@ def with_special(
     return values, is_special, bounds
 
 
-def complete_folder(folder: Path, files: list[str], fingerprint: str, *, mask: bool = False) -> None:
-    """Makes a folder of Arrow files from `row_writer` one that `load_from_disk` opens."""
+def complete_folder(
+    folder: Path, files: list[str], fingerprint: str, types: dict[str, Any] | None = None, *, mask: bool = False
+) -> None:
+    """Makes a folder of Arrow files from `row_writer`, or of other ``types``, one that `load_from_disk` opens."""
     import datasets
 
-    types = {IDS: datasets.List(datasets.Value("int32"))}
-    if mask:
-        types[MASK] = datasets.List(datasets.Value("int8"))
+    if types is None:
+        types = {IDS: datasets.List(datasets.Value("int32"))}
+        if mask:
+            types[MASK] = datasets.List(datasets.Value("int8"))
     datasets.DatasetInfo(features=datasets.Features(types)).write_to_directory(str(folder))
     state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in files],

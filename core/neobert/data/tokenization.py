@@ -85,7 +85,18 @@ def encoded(
     In this process two batches are under way at once, each over all cores, so that none waits for the end of
     a batch; processes have one core each, and are never more than a few batches ahead.
     """
-    batches = text_batches(rows, label)
+    yield from encoded_batches(text_batches(rows, label), backend, processes=processes, dtype=dtype, label=label)
+
+
+def encoded_batches(
+    batches: Iterator[tuple[int, list[str | None]]],
+    backend: str,
+    *,
+    processes: int,
+    dtype: np.dtype[Any],
+    label: str,
+) -> Iterator[tuple[int, Encoded]]:
+    """The same of batches of texts, each with the number of its first row."""
     if processes == 1:
         from tokenizers import Tokenizer
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from neobert.data.collate import BatchMaker, CollatorRecipe, Request
+from neobert.data.collate import BatchMaker, CollatorRecipe, ExampleMaker, Request
 from neobert.data.cursor import Cursor
 from neobert.data.loader import load
 from neobert.data.plan import Planner, Shape
@@ -22,13 +22,15 @@ from neobert.errors import UserError
 from neobert.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from neobert.batch import Batch
     from neobert.data.corpus import Corpus
+    from neobert.data.example_report import ExampleCounts
+    from neobert.data.plan import Source
     from neobert.data.sequences import Pieces, SpecialTokens
     from neobert.served import CollatorKeys, DatasetKeys
 
@@ -89,6 +91,10 @@ class TrainingData:
     pad_token_id: int = 0
     share: Share | None = None
     """The files of a stream that are this rank's; None where all ranks read all rows."""
+    counts: ExampleCounts | None = None
+    """Where rows are examples, what became of them; ``special`` is empty then, as their lengths have it."""
+    watch: Callable[[Source, Pieces], None] | None = None
+    """Told of every micro-batch that `pieces` gives, while the source is at its plan: for an audit."""
     shape: Shape = field(init=False)
     _running: list[Generator[StepBatches]] = field(init=False, factory=list)
 
@@ -157,7 +163,10 @@ class TrainingData:
     def pieces(self, cursor: Cursor) -> Iterator[tuple[Pieces, Cursor]]:
         """The plan alone: every micro-batch of all ranks from the cursor on, with the cursor after it."""
         with self.planner() as planner:
-            yield from planner.micro_batches(cursor)
+            for pieces, after in planner.micro_batches(cursor):
+                if self.watch is not None:
+                    self.watch(planner.source, pieces)
+                yield pieces, after
 
     @property
     def report(self) -> DataReport:
@@ -182,6 +191,7 @@ class TrainingData:
             fill=self._fill(),
             streaming=self.corpus.documents is None,
             sources=sources,
+            examples=self.counts,
         )
 
     def token_counts(self, vocab_size: int) -> NDArray[np.int64]:
@@ -210,9 +220,8 @@ class TrainingData:
 
     def _maker(self) -> BatchMaker:
         pad_to = self.shape.budget if self.shape.packed else None
-        return BatchMaker(
-            self.corpus.documents, self.special, self.collator, pad_to=pad_to, pad_token_id=self.pad_token_id
-        )
+        make = BatchMaker if self.counts is None else ExampleMaker
+        return make(self.corpus.documents, self.special, self.collator, pad_to=pad_to, pad_token_id=self.pad_token_id)
 
     def _batches(self, steps: Iterator[_Step], planned: deque[_Step]) -> Iterator[Batch]:
         """Of these steps, each put into ``planned`` when its first batch is asked for."""

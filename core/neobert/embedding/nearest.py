@@ -18,8 +18,10 @@ BLOCK_QUERIES, BLOCK_CANDIDATES = 512, 8192
 class Scores(Protocol):
     """How near each candidate is to each query; what is nearer has the higher score."""
 
-    shape: tuple[int, int]
-    """(Q, D)."""
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Q, D)."""
+        ...
 
     def block(self, queries: slice, candidates: slice) -> Tensor:
         """(R, W), floating point, finite."""

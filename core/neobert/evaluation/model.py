@@ -24,10 +24,15 @@ Similarity = Literal["cosine", "dot"]
 class TextModel(Protocol):
     """Makes embeddings of texts."""
 
-    description: str
-    """What it is and how it was opened, in a line."""
-    similarity: Similarity
-    """What its embeddings are compared by."""
+    @property
+    def description(self) -> str:
+        """What it is and how it was opened, in a line."""
+        ...
+
+    @property
+    def similarity(self) -> Similarity:
+        """What its embeddings are compared by."""
+        ...
 
     def embed(self, texts: Sequence[str], kind: TextKind) -> Tensor:
         """(N, E) float32; kinds differ in the prompt that is put before."""

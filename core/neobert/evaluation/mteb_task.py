@@ -40,7 +40,8 @@ class MtebEncoder:
     def _compared(self, embeddings: Any) -> Tensor:
         import torch
 
-        rows = torch.atleast_2d(torch.as_tensor(embeddings))
+        rows = torch.as_tensor(embeddings)
+        rows = rows if rows.ndim > 1 else rows[None]
         return F.normalize(rows, dim=-1) if self._model.similarity == "cosine" else rows
 
 

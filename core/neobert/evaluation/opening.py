@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,9 @@ def _of_checkpoint(checkpoint: Path, device: torch.device) -> TextModel:
     objective, recipe = trained.objective.eval(), trained.recipe
     encoder, loss = _runnable(objective.encoder, recipe, trained.context), objective.loss
     said, similarity = f"loss {recipe.loss.name}", _similarity(PLAIN)
+    compute: Embed
     if hasattr(loss, "embed") and hasattr(loss, "sentence_head"):
-        similarity = _similarity(loss.sentence_head())
-
-        def compute(ids: Any, layout: Any) -> Any:
-            return loss.embed(encoder, ids, layout)
+        similarity, compute = _similarity(loss.sentence_head()), partial(loss.embed, encoder)
     else:
         compute, said = _headed(encoder, PLAIN), f"{said}; {_PLAIN_SAID}"
     return StreamModel(

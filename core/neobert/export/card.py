@@ -47,7 +47,7 @@ def _properties(plan: ExportPlan, recipe: Recipe, size: int) -> str:
     head = plan.sentence
     assert head is not None
     dimensions = size if head.projection is None else len(head.projection[0])
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("embedding size", str(dimensions)),
         ("longest text", f"{recipe.dataset.max_seq_length} tokens, special ones included; what is longer is cut"),
         ("pooling", _POOLED[head.pooling]),

@@ -32,7 +32,7 @@ def compare_embeddings(folder: Path, encoder: Any, loss: Any, prompts: Prompts, 
     RuntimeError above the tolerance.
     """
     texts = _texts(encoder, context)
-    names = [None, *prompts.by_name] if prompts.default is None else list(prompts.by_name)
+    names: list[str | None] = [None, *prompts.by_name] if prompts.default is None else list(prompts.by_name)
     theirs, who = (_by_library, f"{LIBRARY} {_version()}") if _version() else (_by_files, _WITHOUT)
     found = theirs(folder, texts, names, context)
     for name, other in zip(names, found, strict=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.overrides import TABLES
+from neobert.roles import roles_of, selection_faults
 from neobert.toml_text import toml_text
 from neobert.warmup import batch_size_warmup, length_warmup
 from neobert.wording import listed
@@ -38,9 +39,10 @@ def combination_problems(recipe: Recipe, registry: Registry) -> list[Problem]:
 
     def problem(key: str, message: str) -> Problem:
         value = flat.get(key)
-        return Problem(origins[key], key, None if value is None else toml_text(value), message)
+        where = origins[key if key in flat else next(leaf for leaf in flat if leaf.startswith(f"{key}."))]
+        return Problem(where, key, None if value is None else toml_text(value), message)
 
-    core = [*_core_checks(recipe), *_field_checks(recipe, registry)]
+    core = [*_core_checks(recipe), *_field_checks(recipe, registry), *_role_checks(recipe, registry)]
     found = [problem(key, message) for key, message in core]
     for path, part in recipe.parts():
         for message in _objections(part, recipe):
@@ -81,27 +83,6 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 "trainer.allow_changes",
                 f"{toml_text(name)} is no key; expected these tables or keys in them: {', '.join(TABLES)}",
             )
-
-
-def _field_checks(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
-    """Where both the loss and the collator say which fields of a batch they need and give."""
-    loss, collator = recipe.loss, recipe.datacollator
-    needs = getattr(loss.options, "needs_fields", ())
-    given = getattr(collator.options, "batch_fields", None)
-    if given is None or set(needs) <= set(given):
-        return
-    able = [
-        plugin.name
-        for plugin in registry.plugins
-        if plugin.kind == "datacollator"
-        and plugin.problem() is None
-        and set(needs) <= set(getattr(plugin.options_class, "batch_fields", ()))
-    ]
-    named = f"datacollators whose batches have them: {', '.join(able)}" if able else "no datacollator here gives them"
-    yield (
-        "datacollator.name",
-        f"loss {toml_text(loss.name)} needs {listed(needs)} in a batch, and this one gives {listed(given)}\n{named}",
-    )
 
 
 def _warmup_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -149,6 +130,47 @@ def _guard_checks(trainer: TrainerOptions) -> Iterator[tuple[str, str]]:
         )
 
 
+def _field_checks(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
+    """Where both the loss and the collator say which fields of a batch they need and give."""
+    loss, collator = recipe.loss, recipe.datacollator
+    needs = getattr(loss.options, "needs_fields", ())
+    given = getattr(collator.options, "batch_fields", None)
+    if given is None or set(needs) <= set(given):
+        return
+    able = [
+        plugin.name
+        for plugin in registry.plugins
+        if plugin.kind == "datacollator"
+        and plugin.problem() is None
+        and set(needs) <= set(getattr(plugin.options_class, "batch_fields", ()))
+    ]
+    named = f"datacollators whose batches have them: {', '.join(able)}" if able else "no datacollator here gives them"
+    yield (
+        "datacollator.name",
+        f"loss {toml_text(loss.name)} needs {listed(needs)} in a batch, and this one gives {listed(given)}\n{named}",
+    )
+
+
+def _role_checks(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]]:
+    """Columns, prefixes and other keys that do not go with the datacollator's roles, or with its having none."""
+    dataset, roles = recipe.dataset, roles_of(recipe.datacollator.options)
+    if roles is not None and recipe.trainer.length_warmup_steps is not None:
+        yield (
+            "trainer.length_warmup_steps",
+            "cuts sequences into several, and the texts of an example stay whole: leave it out (a first recipe with a "
+            "smaller dataset.max_seq_length trains on shorter texts)",
+        )
+    if callable(getattr(dataset.options, "mixture", None)):
+        return  # each source has its own
+    with_roles = [
+        plugin.name
+        for plugin in registry.plugins
+        if plugin.kind == "datacollator" and roles_of(plugin.options_class) is not None and plugin.problem() is None
+    ]
+    for key, why in selection_faults(dataset.columns, dataset.prefixes, dataset.text_column, roles, with_roles):
+        yield f"dataset.{key}", why
+
+
 def _objections(part: Part, recipe: Recipe) -> list[str]:
     check: Any = getattr(part.options, "check", None)
     if check is None:
@@ -163,11 +185,16 @@ def _objections(part: Part, recipe: Recipe) -> list[str]:
 
 
 def _located(message: str, path: Key, flat: dict[str, Any]) -> tuple[str, str]:
-    """The key that a check's message begins with, dotted or the part's own; else the message is the part's."""
+    """The key that a check's message begins with, dotted or the part's own; else the message is the part's.
+
+    It may be a table inside a table, such as ``select.web``.
+    """
     own = dotted(path)
     message = message.removeprefix(f"{own}: ")
     first = _FIRST_WORD.match(message)
-    for candidate in (first.group(), f"{own}.{first.group()}") if first else ():
-        if candidate in flat:
-            return candidate, message.removeprefix(f"{first.group() if first else ''}: ")
+    word = first.group() if first else ""
+    for candidate in (word, f"{own}.{word}"):
+        inner = "." in word and any(leaf.startswith(f"{candidate}.") for leaf in flat)
+        if candidate in flat or inner:
+            return candidate, message.removeprefix(f"{word}: ")
     return f"{own}.name", message

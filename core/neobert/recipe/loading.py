@@ -67,7 +67,7 @@ def _structure(layers: Sequence[Node], findings: Findings) -> dict[str, Any]:
         else:
             tables[kind.key] = structurer.part_list(kind.name, stack, (kind.key,))
     tables["trainer"] = structurer.value(TrainerOptions, stacks.pop("trainer"), ("trainer",))
-    findings.tables[()] = Table((*TABLES, "extends"))
+    findings.tables[()] = Table((*TABLES, "extends", "unset"))
     findings.leftover(stacks, ())
     assert FAILED not in tables.values() or findings.problems or findings.unknown or not findings.complete
     return tables

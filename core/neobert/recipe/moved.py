@@ -11,7 +11,10 @@ from __future__ import annotations
 _TRACKER = 'list the tracker, its options beside its name: `trackers = [{ name = "wandb", project = "..." }]`'
 _TUNING = "fine-tuning on GLUE is not part of this tool: load the exported folder in any fine-tuning script"
 _MTEB = "scoring on MTEB is not part of this tool: open the exported folder with sentence-transformers"
-_CLIP = "query-key clipping is not part of the `muon` optimizer here; `trainer.gradient_clipping` bounds the norm"
+_CLIP = "`optimizer.clip_attention_logits`: the threshold; unset, nothing is clipped or measured"
+_CLIP_ALWAYS = (
+    "with `optimizer.clip_attention_logits` every micro-batch of every step is measured, and each step clipped"
+)
 _ORTHOGONAL = "always Newton-Schulz; `optimizer.ns_steps` sets its steps"
 _BEST = "every saved step is exported; choose the best by its line in metrics.jsonl"
 _START = "`model.weights` names the folder or safetensors file to start from"
@@ -22,7 +25,6 @@ _SAVED = "`trainer.save_steps`"
 _LENGTH = "`dataset.max_seq_length`"
 _RESUME = "`trainer.resume_from_checkpoint`"
 _HUB = 'an option of `dataset.name = "hub"`'
-_LOSS_OPTION = "an option of the contrastive loss, in `[loss]`"
 
 MOVED: dict[str, str] = {
     # top level
@@ -79,12 +81,12 @@ MOVED: dict[str, str] = {
     "optimizer.muon_config.ns_steps": "`optimizer.ns_steps`",
     "optimizer.muon_config.enable_clipping": _CLIP,
     "optimizer.muon_config.clipping_threshold": _CLIP,
-    "optimizer.muon_config.clipping_alpha": _CLIP,
-    "optimizer.muon_config.clipping_warmup_steps": _CLIP,
-    "optimizer.muon_config.clipping_interval": _CLIP,
-    "optimizer.muon_config.clipping_qk_chunk_size": _CLIP,
-    "optimizer.muon_config.clipping_layers_mapping": _CLIP,
-    "optimizer.muon_config.capture_last_microbatch_only": _CLIP,
+    "optimizer.muon_config.clipping_alpha": "queries and keys are scaled alike, each by the square root (0.5)",
+    "optimizer.muon_config.clipping_warmup_steps": _CLIP_ALWAYS,
+    "optimizer.muon_config.clipping_interval": _CLIP_ALWAYS,
+    "optimizer.muon_config.clipping_qk_chunk_size": "logits are measured in chunks of a fixed size",
+    "optimizer.muon_config.clipping_layers_mapping": "the model says where its queries and keys are (`fused_matrices`)",
+    "optimizer.muon_config.capture_last_microbatch_only": _CLIP_ALWAYS,
     "optimizer.muon_config.detect_anomalies": "`trainer.guard` says what a NaN gradient does",
     "optimizer.muon_config.orthogonalization": _ORTHOGONAL,
     "optimizer.muon_config.algorithm": _ORTHOGONAL,
@@ -159,10 +161,10 @@ MOVED: dict[str, str] = {
     "glue.num_workers": _TUNING,
     "glue.preprocessing_num_proc": _TUNING,
     "contrastive": "a contrastive run is a recipe: the `[loss]`, `[datacollator]` and `[dataset]` say how",
-    "contrastive.temperature": _LOSS_OPTION,
-    "contrastive.pooling": _LOSS_OPTION,
+    "contrastive.temperature": "`loss.temperature`",
+    "contrastive.pooling": "`loss.pooling`",
     "contrastive.loss_type": "`loss.name`",
-    "contrastive.hard_negative_weight": _LOSS_OPTION,
+    "contrastive.hard_negative_weight": "`loss.hard_negative_weight`",
     "contrastive.pretraining_prob": "the `probability` of each `[objectives.NAME]` table",
     "contrastive.pretrained_checkpoint_dir": _START,
     "contrastive.pretrained_checkpoint": _START,

@@ -30,7 +30,7 @@ class TrainerOptions:
     per_device_train_batch_size: int = field(
         default=8,
         validator=ge(1),
-        metadata={"help": "sequences a micro-batch; packed: times max_seq_length tokens"},
+        metadata={"help": "sequences, or examples, a micro-batch; packed: times max_seq_length tokens"},
     )
     per_device_eval_batch_size: int = field(
         default=8, validator=ge(1), metadata={"help": "the same for evaluation batches"}

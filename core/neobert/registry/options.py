@@ -12,6 +12,7 @@ from neobert.capabilities import Capabilities
 from neobert.describe import field_types
 from neobert.kinds import KINDS
 from neobert.registry.requirements import invalid_requirement
+from neobert.roles import Roles
 
 _NAME = re.compile(r"[\w.+-]+")
 _CLASS_VAR = re.compile(r"['\"]?(\w+\.)*ClassVar\b")
@@ -30,6 +31,7 @@ def fault_of(kind: str, name: object, options_class: object) -> str | None:
         or _requires_fault(options_class)
         or _methods_fault(options_class)
         or (_capabilities_fault(options_class) if kind == "attn_backend" else None)
+        or (_roles_fault(options_class) if kind == "datacollator" else None)
     )
 
 
@@ -57,7 +59,7 @@ def _field_fault(kind: str, cls: type) -> str | None:
     fields = attrs.fields_dict(cls)
     if "name" in fields:
         return f"{cls.__qualname__} has a field called `name`, which picks the plugin in a recipe: rename it"
-    for name in _NOT_FIELDS:
+    for name in (*_NOT_FIELDS, *(("roles",) if kind == "datacollator" else ())):
         if name in fields:
             return f"{cls.__qualname__}.{name} is a field: annotate it ClassVar, so that it belongs to the class"
     served: Any = KINDS[kind].served
@@ -96,4 +98,11 @@ def _capabilities_fault(cls: type) -> str | None:
     capabilities: Any = getattr(cls, "capabilities", Capabilities())
     if not isinstance(capabilities, Capabilities):
         return f"{cls.__qualname__}.capabilities is a neobert.Capabilities, got {capabilities!r}"
+    return None
+
+
+def _roles_fault(cls: type) -> str | None:
+    roles: Any = getattr(cls, "roles", None)
+    if not isinstance(roles, Roles | property | None):
+        return f"{cls.__qualname__}.roles is a neobert.Roles, got {roles!r}"
     return None

@@ -13,13 +13,16 @@ import numpy as np
 import torch
 
 from neobert.batch import Batch
+from neobert.roles import roles_of
 from neobert.testing.context import LENGTHS, as_options, build, make_sequences, make_tokenizer, text_context
 from neobert.testing.promises import require, require_equal
+from neobert.testing.roles import check_roles, role_examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from neobert.interfaces import Collator
+    from neobert.roles import Roles
 
     Examples = Sequence[Mapping[str, Any]]
 
@@ -27,31 +30,43 @@ _SEEDS = range(8)
 
 
 def check_datacollator(options: Any, *, examples: Examples | None = None) -> None:
-    """Collates examples of 1 to 12 tokens, special ones among them.
+    """Collates examples of 1 to 12 tokens, special ones among them; where the options state ``roles``, examples with
+    the required roles alone, with all, and with uneven numbers of texts in roles of many.
 
-    A collator that takes other columns than ``input_ids`` brings ``examples`` of its own; then sequences are
-    not compared with them. Raises `AssertionError` for a broken promise.
+    A collator that takes other examples than that brings ``examples`` of its own; then sequences are not compared with
+    them. Raises `AssertionError` for a broken promise.
     """
     options = as_options(options)
     tokenizer = make_tokenizer()
-    context = text_context(tokenizer=tokenizer)
+    roles = roles_of(options)
+    context = text_context(tokenizer=tokenizer, roles=roles)
     collate: Collator = build("datacollator", options, context)
-    given = examples
-    if given is None:
-        given = [{"input_ids": ids.numpy()} for ids in make_sequences(LENGTHS)]
+    sets = [examples] if examples is not None else _examples(roles)
+    for given in sets:
+        _check_examples(collate, given, tokenizer, roles, own=examples is not None)
+        _check_pickles(options, context, collate, given)
+
+
+def _examples(roles: Roles | None) -> Sequence[Examples]:
+    if roles is not None:
+        return role_examples(roles)
+    return [[{"input_ids": ids.numpy()} for ids in make_sequences(LENGTHS)]]
+
+
+def _check_examples(collate: Collator, given: Examples, tokenizer: Any, roles: Roles | None, *, own: bool) -> None:
+    """All of them together, and the first and the last alone; ``own``: of a kind that only the caller knows."""
+    of_sequences = roles is None and not own
     for chosen in (given, given[:1], given[-1:]):
         batches = [_collate_purely(collate, chosen, seed) for seed in _SEEDS]
         for batch in batches:
             _check_batch(batch, len(tokenizer))
-            stated = getattr(options, "batch_fields", None)
-            promise = "a batch has no field that batch_fields leaves out"
-            require(stated is None or set(batch.fields) <= set(stated), promise, given=stated, found=[*batch.fields])
-            if examples is None:
+            if of_sequences:
                 _check_sequences(batch, chosen)
+            elif roles is not None:
+                check_roles(batch, chosen, roles)
             if "masked_positions" in batch.fields:
-                _check_masking(batch, chosen if examples is None else None, tokenizer.all_special_ids)
+                _check_masking(batch, chosen if of_sequences else None, tokenizer.all_special_ids)
         _check_draws(batches, tokenizer.all_special_ids)
-    _check_pickles(options, context, collate, given)
 
 
 def _collate_purely(collate: Collator, examples: Examples, seed: int) -> Batch:
@@ -153,6 +168,9 @@ def _check_pickles(options: Any, context: Any, collate: Collator, examples: Exam
     again: Callable[..., Batch] = build("datacollator", copy, context)
     first, second = (one(examples, np.random.default_rng(3)) for one in (collate, again))
     _require_same_batch(first, second, "a collator built from pickled options gives the same batch", "rng seed 3")
+    stated = getattr(options, "batch_fields", first.fields)
+    promise = "a batch has no field that batch_fields leaves out"
+    require(set(first.fields) <= set(stated), promise, given=sorted(stated), found=sorted(first.fields))
 
 
 def _require_same_batch(first: Batch, second: Batch, promise: str, given: str) -> None:

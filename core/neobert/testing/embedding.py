@@ -53,12 +53,19 @@ def make_examples() -> list[Example]:
     return [Example(*three) for three in zip(*texts, strict=True)]
 
 
-def embedding_batch(examples: Sequence[Example]) -> Batch:
-    """The fields of every built-in collator for such losses at once: all queries, all positives, all negatives."""
+def embedding_batch(examples: Sequence[Example], *, shuffled: bool = False) -> Batch:
+    """The fields of every built-in collator for such losses at once: all queries, all positives, all negatives.
+
+    ``shuffled``: the sequences stand in the stream in some other order, which the fields follow.
+    """
     count = len(examples)
     sequences = [sequence for texts in zip(*(example.texts for example in examples), strict=True) for sequence in texts]
+    order = torch.arange(3 * count)
+    if shuffled:
+        order = torch.randperm(3 * count, generator=torch.Generator().manual_seed(1))
+    sequences = [sequences[number] for number in order.tolist()]
     keys = [derive_seed("text", *sequence.tolist()) for sequence in sequences]
-    query, positive, negative = torch.split(torch.arange(3 * count), count)
+    query, positive, negative = torch.split(order.argsort(), count)
     drawn = torch.stack([example.draw(TEACHER_SIZE + 3) for example in examples])
     fields = {
         "query": query,
@@ -107,11 +114,11 @@ def check_losses_from(loss: Any, encoder: TinyEncoder, batch: Batch, output: Los
 
 
 def check_order(run: Callable[[Batch], tuple[LossOutput, dict[str, Tensor]]], examples: Sequence[Example]) -> None:
-    """Which example comes first is of no matter: candidates are known by the fields, not by their place."""
+    """Which example or sequence comes first is of no matter: candidates are known by the fields, not by their place."""
     output, gradients = run(embedding_batch(examples))
-    for order in (examples[::-1], [*examples[2:], *examples[:2]]):
-        other, found = run(embedding_batch(order))
-        promise = "the order of a batch's examples changes neither total, count nor gradient"
+    for order, shuffled in ((examples[::-1], False), ([*examples[2:], *examples[:2]], False), (examples, True)):
+        other, found = run(embedding_batch(order, shuffled=shuffled))
+        promise = "the order of a batch's examples and sequences changes neither total, count nor gradient"
         require_close(other.total.detach(), output.total.detach(), promise, tolerance=_TOLERANCE)
         require(float(other.count) == float(output.count), promise, found=other.count)
         require_all_close(found, gradients, promise, tolerance=_TOLERANCE)

@@ -1,6 +1,6 @@
-"""A small encoder for the tests of parts that need one.
+"""Small encoders for the tests of parts that need one.
 
-Shapes: T tokens in the stream, C hidden size, M wanted positions.
+Shapes: T tokens in the stream, C hidden size, M wanted positions, H heads, D head dim.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from neobert.context import FusedMatrix
 from neobert.testing.context import per_sequence
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class TinyEncoder(nn.Module):
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.input_embedding = nn.Embedding(vocab_size, hidden_size)
-        self.blocks = nn.ModuleList(_Block(hidden_size) for _ in range(num_blocks))
+        self.blocks = nn.ModuleList(self._make_block() for _ in range(num_blocks))
         self.scale = nn.Parameter(torch.ones(hidden_size))
         self.to(dtype)
         generator = torch.Generator().manual_seed(seed)
@@ -52,6 +53,48 @@ class TinyEncoder(nn.Module):
         hidden_TC = hidden_TC * self.scale
         result: Tensor = hidden_TC if keep is None else hidden_TC[keep]
         return result
+
+    def _make_block(self) -> nn.Module:
+        return _Block(self.hidden_size)
+
+
+class AttentiveEncoder(TinyEncoder):
+    """The same with attention, from a fused weight that it says the parts of; in float32."""
+
+    def __init__(self, vocab_size: int = 20) -> None:
+        super().__init__(vocab_size, dtype=torch.float32)
+
+    @property
+    def fused_matrices(self) -> dict[str, FusedMatrix]:
+        """By head [query, key, value]."""
+        parts = ("query", "key", "value")
+        return {f"blocks.{i}.qkv.weight": FusedMatrix(parts, groups=_HEADS) for i in range(len(self.blocks))}
+
+    def _make_block(self) -> nn.Module:
+        return _AttentiveBlock(self.hidden_size)
+
+
+_HEADS = 2
+
+
+class _AttentiveBlock(nn.Module):
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
+        self.attend = _attend
+
+    def forward(self, hidden_TC: Tensor, layout: SequenceLayout) -> Tensor:
+        q, k, v = self.qkv(hidden_TC).unflatten(1, (_HEADS, 3, -1)).unbind(2)
+        return hidden_TC + self.attend(q, k, v, layout, scale=q.shape[-1] ** -0.5).flatten(1)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, layout: SequenceLayout, *, scale: float) -> Tensor:
+    """(T, H, D) each -> (T, H, D): softmax attention, one sequence after the other."""
+    parts = []
+    for q_LHD, k_LHD, v_LHD in zip(*(per_sequence(x, layout.lengths) for x in (q, k, v)), strict=True):
+        shares_HLL = torch.einsum("ihd,jhd->hij", q_LHD, k_LHD).mul(scale).softmax(-1)
+        parts.append(torch.einsum("hij,jhd->ihd", shares_HLL, v_LHD))
+    return torch.cat(parts)
 
 
 class _Block(nn.Module):

@@ -52,6 +52,8 @@ def check_loss(
     _check_output(setting, batch)
     _check_needs(options, setting, batch)
     _check_registration(setting, batch)
+    if embeds:
+        check_embedding(setting.loss, setting.encoder, batch)
     _check_padding(setting, batch)
     if additive:
         _check_splits(setting, make, units)
@@ -60,8 +62,6 @@ def check_loss(
     if of_examples:
         empty_batch = evolve(batch, fields={name: value[:0] for name, value in batch.fields.items()})
         check_order(setting.run_with_gradient, units)
-    if embeds:
-        check_embedding(setting.loss, setting.encoder, batch)
     if hasattr(setting.loss, "losses_from"):
         check_losses_from(setting.loss, setting.encoder, batch, setting.run(batch))
     if empty_batch is not None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from neobert.batch import SequenceLayout
 from neobert.capabilities import Capabilities
+from neobert.context import FusedMatrix
 from neobert.parts import part_kind
 from neobert.testing.context import (
     LENGTHS,
@@ -38,6 +39,7 @@ def check_model(options: Any) -> None:
     options = as_options(options)
     setting = _make_setting(options)
     _check_attributes(setting)
+    _check_fused_matrices(setting)
     setting.encoder.eval()
     _check_output(setting)
     _check_keep(setting)
@@ -123,6 +125,15 @@ def _check_attributes(setting: _Setting) -> None:
     require(found == (setting.vocab_size, (setting.vocab_size, encoder.hidden_size)), promise, found=found)
     weights = list(encoder.blocks.parameters())
     require(len(weights) > 0, "`blocks` hold the repeated layers, with their weights")
+
+
+def _check_fused_matrices(setting: _Setting) -> None:
+    parameters = dict(setting.encoder.named_parameters(remove_duplicate=False))
+    for name, fused in getattr(setting.encoder, "fused_matrices", {}).items():
+        known = "`fused_matrices` is a mapping of the encoder's parameter names to neobert.FusedMatrix"
+        require(name in parameters and isinstance(fused, FusedMatrix), known, found=(name, fused))
+        pieces, rows = fused.groups * len(fused.parts), parameters[name].shape[0]
+        require(rows % pieces == 0, "the parts of a fused matrix have equally many rows", found=(name, rows, fused))
 
 
 def _check_output(setting: _Setting) -> None:

@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from neobert.testing.context import as_options, build, text_context
-from neobert.testing.encoder import TinyEncoder
+from neobert.batch import SequenceLayout
+from neobert.errors import UserError
+from neobert.testing.context import as_options, build, make_sequences, text_context
+from neobert.testing.encoder import AttentiveEncoder, TinyEncoder
 from neobert.testing.promises import require, require_equal
 from neobert.training.groups import group_parameters
 from neobert.training.objective import Objective
 from neobert.training.state import RunState, group_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from neobert.context import ParameterGroup
 
 _VOCABULARY = 20
 
 
 def check_optimizer(options: Any) -> None:
-    """Trains the parameters of a tiny encoder and a head. Raises `AssertionError` for a broken promise.
+    """Trains the parameters of tiny encoders and a head. Raises `AssertionError` for a broken promise.
 
-    The learning rate must not be 0 in the options.
+    One encoder has only what every encoder has; an optimizer that needs more refuses it with `UserError`. The other
+    has attention as its blocks' ``attend``, and says of its fused weights how they are divided. The learning rate must
+    not be 0 in the options.
     """
     options = as_options(options)
-    _check_groups(_Setting.make(options))
-    _check_moves(options)
-    _check_learning_rate(options)
-    _check_decay(options)
-    _check_missing_gradients(options)
-    _check_resumes(options)
+    makes = [partial(_Setting.make, options, make) for make in (_plain_encoder, AttentiveEncoder)]
+    for make in makes if _takes(makes[0]) else makes[1:]:
+        _check_groups(make())
+        _check_moves(make)
+        _check_learning_rate(make)
+        _check_decay(make)
+        _check_missing_gradients(make)
+        _check_resumes(make)
+
+
+Make = Callable[[], "_Setting"]
 
 
 @frozen
@@ -45,9 +54,9 @@ class _Setting:
     objective: Objective
 
     @classmethod
-    def make(cls, options: Any) -> _Setting:
+    def make(cls, options: Any, make_encoder: Callable[[], Any]) -> _Setting:
         """Fresh parameters of every role, always with the same values."""
-        encoder = TinyEncoder(_VOCABULARY, dtype=torch.float32)
+        encoder = make_encoder()
         head = nn.Linear(encoder.hidden_size, _VOCABULARY)
         with torch.no_grad():
             head.weight.copy_(encoder.input_embedding.weight * 0.3)
@@ -64,6 +73,10 @@ class _Setting:
         return {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
 
     def set_gradients(self, step: int, scale: float = 1.0) -> None:
+        """After a forward pass and a backward pass, as in training: what an optimizer watches there, it sees."""
+        ids = torch.cat(make_sequences((3, 5), seed=step)) % _VOCABULARY
+        encoder = self.objective.encoder
+        encoder(ids, SequenceLayout.from_lengths((3, 5))).square().sum().backward()
         for index, parameter in enumerate(self.parameters.values()):
             generator = torch.Generator().manual_seed(1000 * step + index)
             parameter.grad = torch.randn(parameter.shape, generator=generator) * scale
@@ -75,6 +88,18 @@ class _Setting:
             self.optimizer.step()
             self.optimizer.zero_grad()
         return self.values()
+
+
+def _plain_encoder() -> TinyEncoder:
+    return TinyEncoder(_VOCABULARY, dtype=torch.float32)
+
+
+def _takes(make: Make) -> bool:
+    try:
+        make()
+    except UserError:
+        return False
+    return True
 
 
 def _check_groups(setting: _Setting) -> None:
@@ -95,21 +120,21 @@ def _check_groups(setting: _Setting) -> None:
             require(False, "a group's options are JSON values: checkpoints hold them", found=options)
 
 
-def _check_moves(options: Any) -> None:
-    setting = _Setting.make(options)
+def _check_moves(make: Make) -> None:
+    setting = make()
     before, after = setting.values(), setting.train(range(3))
     still = [name for name in before if torch.equal(before[name], after[name])]
     require(not still, "an update moves every parameter that has a gradient", found=still)
     wrong = [name for name, value in after.items() if not bool(value.isfinite().all())]
     require(not wrong, "weights stay finite", found=wrong)
-    again = _Setting.make(options).train(range(3))
+    again = make().train(range(3))
     for name, value in after.items():
         require_equal(again[name], value, f"the same gradients give the same updates ({name})")
 
 
-def _check_learning_rate(options: Any) -> None:
+def _check_learning_rate(make: Make) -> None:
     """The core sets ``group["lr"]`` before each step: that rate counts, and no other."""
-    setting = _Setting.make(options)
+    setting = make()
     rates = [group["lr"] for group in setting.optimizer.param_groups]
     for chosen, group in enumerate(setting.optimizer.param_groups):
         for index, other in enumerate(setting.optimizer.param_groups):
@@ -123,8 +148,8 @@ def _check_learning_rate(options: Any) -> None:
             require(same == expected, promise, given=f"lr of group {chosen} alone over 0", found=name)
 
 
-def _check_decay(options: Any) -> None:
-    setting = _Setting.make(options)
+def _check_decay(make: Make) -> None:
+    setting = make()
     before = setting.values()
     for _ in range(3):
         for parameter in setting.parameters.values():
@@ -137,8 +162,8 @@ def _check_decay(options: Any) -> None:
                 require_equal(parameter.detach(), before[name], promise, given="gradients of 0")
 
 
-def _check_missing_gradients(options: Any) -> None:
-    setting = _Setting.make(options)
+def _check_missing_gradients(make: Make) -> None:
+    setting = make()
     setting.train(range(1))
     before = setting.values()
     setting.optimizer.zero_grad()
@@ -151,7 +176,7 @@ def _check_missing_gradients(options: Any) -> None:
     require(not moved, "a parameter without a gradient stays as it is", found=moved)
 
 
-def _check_resumes(options: Any) -> None:
+def _check_resumes(make: Make) -> None:
     """Stopped and taken up three times, training ends with the same bits as in one go."""
     ends = (2, 3, 6, 8)
 
@@ -164,20 +189,20 @@ def _check_resumes(options: Any) -> None:
 
         return set_rates
 
-    unbroken = _Setting.make(options)
+    unbroken = make()
     expected = unbroken.train(range(ends[-1]), schedule(unbroken))
-    setting, start = _Setting.make(options), 0
+    setting, start = make(), 0
     for end in ends:
         setting.train(range(start, end), schedule(setting))
-        setting, start = _resumed(options, setting), end
+        setting, start = _resumed(make, setting), end
     for name, value in setting.values().items():
         promise = f"state_dict and load_state_dict carry all of the state ({name})"
         require_equal(value, expected[name], promise, given=f"resumed after steps {ends[:-1]}")
 
 
-def _resumed(options: Any, old: _Setting) -> _Setting:
+def _resumed(make: Make, old: _Setting) -> _Setting:
     """A fresh optimizer with the old one's weights and state, as a checkpoint carries them."""
-    setting = _Setting.make(options)
+    setting = make()
     initial = group_options(setting.optimizer)
     held = set(map(id, old.parameters.values()))
     for key, state in old.optimizer.state.items():

@@ -13,7 +13,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import platform
-from typing import Any
 
 import torch
 
@@ -39,6 +38,7 @@ def keep_memory_apart() -> bool:
     return has_glibc() and _set({M_MMAP_THRESHOLD: LARGE, M_ARENA_MAX: 1})
 
 
+@functools.cache
 def keep_freed_memory() -> bool:
     """Has glibc keep what is freed for what is next asked for; False where there is no glibc."""
     return has_glibc() and _set({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: _NEVER, M_TOP_PAD: TOP_PAD})
@@ -47,11 +47,11 @@ def keep_freed_memory() -> bool:
 def keep_after_first_step(optimizer: torch.optim.Optimizer) -> None:
     """Calls `keep_freed_memory` once the optimizer has made its state."""
 
-    def keep(*_: Any) -> None:
-        hook.remove()
+    def keep(*_: object) -> None:
+        # A hook cannot take itself away while there are others: what this calls does something once only.
         keep_freed_memory()
 
-    hook = optimizer.register_step_post_hook(keep)
+    optimizer.register_step_post_hook(keep)
 
 
 def _set(settings: dict[int, int]) -> bool:

@@ -13,6 +13,7 @@ from neobert.context import BuildContext
 from neobert.data import EvaluationData, Splits, TrainingData, build_data, select_splits
 from neobert.data.tokenization import plain_backend
 from neobert.recipe import Recipe, compute_dtype
+from neobert.roles import roles_of
 from neobert.training.devices import Placement
 
 logger = logging.getLogger("neobert.training")
@@ -52,7 +53,7 @@ def build_data_parts(recipe: Recipe, placement: Placement, run_directory: Path) 
 def build_rows(recipe: Recipe, placement: Placement, run_directory: Path) -> tuple[Splits, BuildContext]:
     """The rows of both splits as the dataset gives them, and a context that knows the tokenizer."""
     context = first_context(recipe, placement, run_directory)
-    splits = select_splits(recipe.dataset.build(context), recipe.dataset.served, recipe.trainer.seed)
+    splits = select_splits(recipe.dataset.build(context), recipe.dataset.served, recipe.trainer.seed, context.roles)
     for note in splits.notes:
         logger.info(note)
     context = evolve(context, dataset=splits.as_mapping())
@@ -71,6 +72,7 @@ def first_context(recipe: Recipe, placement: Placement, run_directory: Path) -> 
         run_directory=run_directory.absolute(),
         max_seq_length=recipe.dataset.max_seq_length,
         max_steps=recipe.trainer.max_steps,
+        roles=roles_of(recipe.datacollator.options),
         compute_dtype=compute_dtype(recipe.trainer),
     )
 

@@ -160,5 +160,5 @@ def _keys(batch: Batch) -> list[int]:
     if "text_key" in batch.fields:
         keys: list[int] = batch.fields["text_key"].tolist()
         return keys
-    sequences = batch.input_ids.cpu().split(list(batch.layout.lengths))[: batch.num_sequences]
+    sequences = torch.split(batch.input_ids.cpu(), list(batch.layout.lengths))[: batch.num_sequences]
     return [hash(tuple(sequence.tolist())) for sequence in sequences]

@@ -22,7 +22,7 @@ from neobert.training.phrases import masked_phrases
 from neobert.training.positions import PositionRow
 from neobert.training.run_directory import METRICS
 from neobert.training.summary import guard_lines, left_out_lines, mixture_lines, show_summary
-from neobert.training.unigram import unigram_cross_entropy
+from neobert.training.unigram import asks_for_tokens, unigram_cross_entropy
 
 SUMMARY_FILE = "summary.json"
 
@@ -32,7 +32,7 @@ def finish(
 ) -> None:
     """Compares with a unigram model, guesses a few held-out words, and prints where everything lies."""
     unigram, embeds = None, makes_embeddings(parts.objective.loss)
-    if parts.evaluation_data is not None and not embeds:
+    if parts.evaluation_data is not None and asks_for_tokens(parts.evaluation_data):
         counts = parts.training_data.token_counts(parts.context.vocab_size)
         unigram = unigram_cross_entropy(counts, parts.evaluation_data)
     positions = position_rows(position)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from attrs import evolve, frozen
 
 from neobert.context import BuildContext
 from neobert.recipe import Recipe, attention_choices
+from neobert.roles import roles_of
 from neobert.training.data_parts import first_context, padded_vocab_size
 from neobert.training.devices import Placement, attention_target, choose_device, refuse_unfit_device
 from neobert.training.groups import group_parameters
@@ -35,9 +37,7 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     refuse_unfit_device(recipe)
     refuse_unfit_weights(recipe)
     trainer, length = recipe.trainer, recipe.dataset.max_seq_length
-    tokens = trainer.gradient_accumulation_steps * trainer.per_device_train_batch_size * length
-    batch = f"{trainer.gradient_accumulation_steps} x {trainer.per_device_train_batch_size} x {length}"
-    rows = [("tokens a step", f"up to {tokens:,} = {batch} (micro-batches x sequences x tokens)")]
+    rows = [("tokens a step", _tokens_a_step(recipe))]
     rows += describe_warmups(trainer, length)
     rows += attention_choices(recipe, attention_target(recipe)).items()
     for what, row in (("tf32", tf32_row), ("fp32 matrix products", products_row)):
@@ -55,6 +55,24 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
         *rows,
         ("estimated peak memory", _memory(recipe, vocabulary)),
     ]
+
+
+def _tokens_a_step(recipe: Recipe) -> str:
+    """At most, and of what that is the product."""
+    trainer, roles = recipe.trainer, roles_of(recipe.datacollator.options)
+    factors = {
+        "micro-batches": trainer.gradient_accumulation_steps,
+        "sequences": trainer.per_device_train_batch_size,
+        "tokens": recipe.dataset.max_seq_length,
+    }
+    more = ""
+    if roles is not None and not recipe.datacollator.pack_sequences:
+        texts = len(set(roles.texts) & set(roles.required)) * roles.copies
+        micro_batches, examples, tokens = factors.values()
+        factors = {"micro-batches": micro_batches, "examples": examples, "texts": texts, "tokens": tokens}
+        more = f", and the {' and '.join(roles.lists)}" if roles.lists else ""
+    product, names = " x ".join(map(str, factors.values())), " x ".join(factors)
+    return f"up to {math.prod(factors.values()):,} = {product} ({names}){more}"
 
 
 def _parameters(sizes: Sizes, vocabulary: int | None) -> str:

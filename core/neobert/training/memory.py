@@ -96,8 +96,9 @@ def estimate_peak(recipe: Recipe, context: BuildContext) -> PeakMemory:
     context = evolve(context, tokenizer=stand_in_tokenizer(context.vocab_size))
     collator = recipe.datacollator.build(context)
     length, trainer = context.max_seq_length, recipe.trainer
-    real = [full_batch(collator, count, length) for count in (trainer.per_device_train_batch_size,) * 2]
-    held_out = full_batch(collator, trainer.per_device_eval_batch_size, length)
+    roles = context.roles
+    real = [full_batch(collator, count, length, roles) for count in (trainer.per_device_train_batch_size,) * 2]
+    held_out = full_batch(collator, trainer.per_device_eval_batch_size, length, roles)
     with FakeTensorMode() as fake, MemoryCounter() as counter:
         micro_batches = [_as_fake(batch, fake, context.device) for batch in real[: trainer.gradient_accumulation_steps]]
         return _walk(recipe, context, micro_batches, _as_fake(held_out, fake, context.device), counter)
@@ -135,7 +136,8 @@ def _walk(
 ) -> PeakMemory:
     with torch.device(context.device):
         encoder = recipe.model.build(context)
-        loss = recipe.loss.build(evolve(context, encoder=encoder))
+        context = evolve(context, encoder=encoder)
+        loss = recipe.loss.build(context)
     checkpoint_blocks(encoder.blocks, recipe.trainer)
     objective = Objective(encoder, loss)
     optimizer = recipe.optimizer.build(evolve(context, parameter_groups=group_parameters(encoder, loss)))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neobert.batch import Batch
+from neobert.roles import Holds, Roles
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -27,8 +29,17 @@ def stand_in_tokenizer(vocab_size: int) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=backend, **SPECIAL_TOKENS)
 
 
-def full_batch(collator: Any, count: int, length: int) -> Batch:
-    """``count`` sequences of ``length`` tokens."""
+def full_batch(collator: Any, count: int, length: int, roles: Roles | None = None) -> Batch:
+    """``count`` sequences of ``length`` tokens; with ``roles`` as many examples, each text so long, with what has to be
+    there."""
     sequence = np.full(length, len(SPECIAL_TOKENS), dtype=np.int64)
-    batch: Batch = collator([{"input_ids": sequence}] * count, np.random.default_rng(0))
+    example = {"input_ids": sequence} if roles is None else full_example(roles, sequence)
+    batch: Batch = collator([example] * count, np.random.default_rng(0))
     return batch
+
+
+def full_example(roles: Roles, sequence: NDArray[np.int64]) -> dict[str, Any]:
+    """An example of the required roles, each of its texts this sequence."""
+    standing: dict[Holds, Any] = {"text": sequence, "texts": (sequence,), "int": 0, "float": 0.0}
+    nothing = np.zeros(1, dtype=np.float32)
+    return {name: standing.get(roles.holding(name), nothing) for name in roles.required}

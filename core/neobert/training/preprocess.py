@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from neobert.data.build import documents_of, mixture_of
+from neobert.data.build import documents_of, form_of, mixture_of
+from neobert.data.example_rows import write_examples
+from neobert.data.examples import Examples
 from neobert.data.joining import describe_existing
 from neobert.data.provenance import TOKENIZATION, Tokenization, fingerprint_of
 from neobert.data.sequences import SpecialTokens
@@ -53,6 +55,7 @@ def preprocess(recipe: Recipe, output: Path) -> Preprocessed:
     keys, placement = recipe.dataset.served, Placement(torch.device("cpu"), 0, 1, 1)
     splits, context = build_rows(recipe, placement, Path(recipe.trainer.output_dir))
     rows, tokenizer, mixture = splits.as_mapping(), context.tokenizer, mixture_of(recipe.dataset)
+    form = form_of(recipe, rows, tokenizer, recipe.datacollator)
     if any(map(is_stream, rows.values())):
         msg = (
             "dataset.streaming = true: a stream is tokenized while it is trained on, and nothing of it is kept\n"
@@ -67,11 +70,13 @@ def preprocess(recipe: Recipe, output: Path) -> Preprocessed:
             label=name,
             mixture=mixture,
             max_seq_length=keys.max_seq_length,
+            form=form,
         )
         for name, found in rows.items()
     }
+    what = "document" if form is None else "example"
     notes = tuple(
-        f"{name}: {counted(len(one), 'document')}, {counted(int(one.lengths.sum()), 'token')}"
+        f"{name}: {counted(len(one), what)}, {counted(int(one.lengths.sum()), 'token')}"
         for name, one in documents.items()
     )
     if mixture is not None:
@@ -81,7 +86,7 @@ def preprocess(recipe: Recipe, output: Path) -> Preprocessed:
         return Preprocessed((*notes, note), None)
     tables = _tables(recipe, output, documents)
     if not _is_there(output, tokenizer, documents):
-        _write(output, tokenizer, documents, tables)
+        _write(output, tokenizer, documents, tables, {} if form is None else form.prefixes)
     return Preprocessed((*notes, f"{output} has it for other machines; path is where the folder lies there"), tables)
 
 
@@ -97,12 +102,17 @@ def _tables(recipe: Recipe, output: Path, documents: Mapping[str, Documents]) ->
     return tokenized_tables(dataset, {"path": str(folder / TOKENIZER), "pad_vocab_to_multiple_of": rounding})
 
 
-def _write(output: Path, tokenizer: Any, documents: Mapping[str, Documents], tables: str) -> None:
+def _write(
+    output: Path, tokenizer: Any, documents: Mapping[str, Documents], tables: str, prefixes: Mapping[str, str]
+) -> None:
     with new_directory(output) as folder:
         _save_tokenizer(folder / TOKENIZER, tokenizer)
         (folder / DATASET).mkdir()
         for name, found in documents.items():
-            _write_split(folder / DATASET / name, tokenizer, found)
+            if isinstance(found, Examples):
+                write_examples(folder / DATASET / name, found, tokenizer, prefixes)
+            else:
+                _write_split(folder / DATASET / name, tokenizer, found)
         write_json(folder / DATASET / "dataset_dict.json", {"splits": list(documents)})
         write_text(folder / "tables.toml", tables)
 

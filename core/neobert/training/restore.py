@@ -44,7 +44,7 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
     progress = resumption.progress
     check_same_data(progress, parts.training_data.fingerprint, parts.tokenizer_fingerprint, recipe)
     old_context = evolve(parts.context, max_steps=resumption.recipe.trainer.max_steps)
-    compare_schedules(resumption.recipe.scheduler.build(old_context), parts.schedule, progress.step, recipe)
+    compare_schedules(resumption.recipe.scheduler.build(old_context), parts.schedule, resumption, recipe)
     if progress.num_threads != torch.get_num_threads():
         display.note(
             f"the checkpoint was made with {progress.num_threads} threads, this run has {torch.get_num_threads()}: "

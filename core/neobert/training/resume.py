@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 from attrs import evolve, frozen
 
 from neobert.errors import UserError
 from neobert.files import faults
+from neobert.interfaces import Schedule
 from neobert.recipe import Recipe, compare, load_recipe
 from neobert.run_folder import CHECKPOINTS
 from neobert.training.checkpoints import RECIPE_FILE, Progress, newest_intact, read_progress, step_directories
@@ -120,16 +120,37 @@ def changes_past(key: str) -> bool:
     return table in PAST or (table == "trainer" and rest in PAST_TRAINER)
 
 
-def compare_schedules(old: Any, new: Any, steps_done: int, recipe: Recipe) -> None:
-    """Refuses a schedule that differs from the old one at a step already done."""
-    for step in range(steps_done):
-        if old(step) != new(step) and not _allowed("scheduler", recipe):
-            msg = (
-                f"the learning-rate schedule differs at step {step}, which is done: factor {old(step):.6g} then, "
-                f"{new(step):.6g} now (another scheduler option, or a schedule that depends on max_steps)\n"
-                f"take the change back, or say that it is meant: {_allowing(['scheduler'], recipe)}"
-            )
-            raise UserError(msg)
+def compare_schedules(old: Schedule, new: Schedule, resumption: Resumption, recipe: Recipe) -> None:
+    """Refuses a schedule that differs from the old one at a step already done, with what its plugin says to do."""
+    done = range(resumption.progress.step)
+    step = next((step for step in done if old(step) != new(step)), None)
+    if step is None or _allowed("scheduler", recipe):
+        return
+    lines = [
+        f"the learning-rate schedule differs at step {step}, which is done: factor {old(step):.6g} then, "
+        f"{new(step):.6g} now",
+        *(_why(resumption, recipe) or ["(another scheduler option, or a schedule that depends on max_steps)"]),
+        *_from_before(step, resumption),
+        f"take the change back, or say that it is meant: {_allowing(['scheduler'], recipe)}",
+    ]
+    raise UserError("\n".join(lines))
+
+
+def _why(resumption: Resumption, recipe: Recipe) -> list[str]:
+    """What the scheduler's options say of the difference, where they are of one class and say anything."""
+    before, now = resumption.recipe.scheduler.options, recipe.scheduler.options
+    explain = getattr(now, "explain_change", None)
+    if explain is None or type(before) is not type(now):
+        return []
+    max_steps = (resumption.recipe.trainer.max_steps, recipe.trainer.max_steps)
+    return list(explain(before, resumption.progress.step, max_steps))
+
+
+def _from_before(step: int, resumption: Resumption) -> list[str]:
+    """The checkpoints of the same run that have done nothing that differs."""
+    parent = resumption.checkpoint.parent
+    steps = [str(done) for done in step_directories(parent) if done <= step]
+    return [f"checkpoints in {parent} from before that: {', '.join(steps)}"] if steps else []
 
 
 def check_same_data(progress: Progress, data: str, tokenizer: str, recipe: Recipe) -> None:

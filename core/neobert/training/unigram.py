@@ -8,6 +8,12 @@ from neobert.data import EvaluationData
 from neobert.training.positions import LABELS, MASKED_POSITIONS
 
 
+def asks_for_tokens(data: EvaluationData) -> bool:
+    """Whether batches have masked tokens: counting those of all documents is for nothing otherwise."""
+    first = next(iter(data), None)
+    return first is not None and {MASKED_POSITIONS, LABELS} <= set(first.fields)
+
+
 def unigram_cross_entropy(token_counts: np.ndarray, data: EvaluationData) -> float | None:
     """Nats a token of an add-one-smoothed unigram model, (V,) counts of the training tokens, on the held-out masked
     tokens. None where batches have no masked tokens: `labels` may be anything then.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,15 @@ from neobert.errors import UserError
 from neobert.mixture import SOURCE_COLUMN
 from neobert.served import DatasetKeys
 from neobert_plugins.datasets.mix_options import UNKNOWN_SIZE, Selection
+from neobert_plugins.datasets.mix_roles import alike
 
 if TYPE_CHECKING:
     from neobert.context import BuildContext
     from neobert.data.splits import Splits
+    from neobert.roles import Roles
     from neobert_plugins.datasets.mix_options import Mix
+
+logger = logging.getLogger("neobert.datasets")
 
 
 def read(options: Mix, context: BuildContext) -> dict[str, Any]:
@@ -28,8 +33,9 @@ def read(options: Mix, context: BuildContext) -> dict[str, Any]:
     train = {name: found.train for name, found in splits.items()}
     asked = (name for name in splits if options.select.get(name, Selection()).evaluate)
     held_out = {name: splits[name].eval for name in asked if splits[name].eval is not None}
-    built = {"train": _joined(train, list(options.sources))}
-    return built | ({"eval": _joined(held_out, list(options.sources))} if held_out else {})
+    names = list(options.sources)
+    built = {"train": _joined(train, names, context.roles)}
+    return built | ({"eval": _joined(held_out, names, context.roles)} if held_out else {})
 
 
 def _splits(options: Mix, name: str, context: BuildContext) -> Splits:
@@ -41,15 +47,18 @@ def _splits(options: Mix, name: str, context: BuildContext) -> Splits:
         eval_samples=selection.eval_samples,
         validation_split=selection.validation_split,
         on_damaged_row=selection.on_damaged_row,
+        columns=selection.columns,
     )
     try:
-        splits = select_splits(options.sources[name].build(context), keys, context.seed)
+        splits = select_splits(options.sources[name].build(context), keys, context.seed, context.roles)
         if SOURCE_COLUMN in splits.train.features:
             raise UserError("it is a mixture itself: name its sources in this one")
     except UserError as error:
         raise UserError(f"source {name!r}: {_keys_of(options, name, str(error))}") from error
     if is_stream(splits.train) and not options.weights:
         raise UserError(f"source {name!r}: {UNKNOWN_SIZE}")
+    for note in splits.notes[1:]:  # the first is about evaluation, of which the sources have some each
+        logger.info("source %s: %s", name, note)
     return splits
 
 
@@ -61,7 +70,23 @@ def _keys_of(options: Mix, name: str, text: str) -> str:
     return key.sub(lambda found: f"dataset.{tables[found[1]]}.{name}.", text)
 
 
-def _joined(rows: dict[str, Any], names: list[str]) -> Any:
+def _joined(rows: dict[str, Any], names: list[str], roles: Roles | None) -> Any:
+    """Rows of all sources; those of a stream each by itself, to be read by turns."""
+    import datasets
+
+    streamed = any(map(is_stream, rows.values()))
+    rows = _alike(rows) if roles is None else alike(rows, roles, fill=not streamed)
+    if streamed:
+        return mixed_stream(rows)
+    numbered = [
+        found.add_column(SOURCE_COLUMN, np.full(len(found), names.index(name), dtype=np.int32))
+        for name, found in rows.items()
+    ]
+    return datasets.concatenate_datasets(numbered)
+
+
+def _alike(rows: dict[str, Any]) -> dict[str, Any]:
+    """The rows of each source, with one column of one type."""
     import datasets
 
     columns = {name: next(iter(found.features)) for name, found in rows.items()}
@@ -72,11 +97,5 @@ def _joined(rows: dict[str, Any], names: list[str]) -> Any:
     features = [found.features[column] for found in rows.values()]
     if any(feature != features[0] for feature in features):
         wanted = datasets.Value("string") if column == "text" else datasets.List(datasets.Value("int64"))
-        rows = {name: found.cast_column(column, wanted) for name, found in rows.items()}
-    if any(map(is_stream, rows.values())):
-        return mixed_stream(rows)
-    numbered = [
-        found.add_column(SOURCE_COLUMN, np.full(len(found), names.index(name), dtype=np.int32))
-        for name, found in rows.items()
-    ]
-    return datasets.concatenate_datasets(numbered)
+        return {name: found.cast_column(column, wanted) for name, found in rows.items()}
+    return rows

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import field, frozen
 from attrs.validators import and_, deep_mapping, ge, gt, instance_of, lt, optional
 
-from neobert import Mixture, MixtureSource, Part, UserError, part
+from neobert import Mixture, MixtureSource, Part, Roles, UserError, part
+from neobert.roles import roles_of, selection_faults
 
 if TYPE_CHECKING:
     from neobert.context import BuildContext
@@ -32,6 +33,13 @@ class Selection:
     )
     text_column: str | None = field(
         default=None, metadata={"help": "column with the text; unset: the only string column, else `text`"}
+    )
+    columns: dict[str, str] = field(
+        factory=dict,
+        metadata={"help": "for a datacollator with roles: role -> column; unset: columns named like the roles"},
+    )
+    prefixes: dict[str, str] = field(
+        factory=dict, metadata={"help": "for a datacollator with roles: role -> text put before each text of it"}
     )
     train_split: str = field(default="train", metadata={"help": "split to train on; slices such as `train[:90%]` too"})
     eval_split: str | None = field(
@@ -83,6 +91,9 @@ class Mix:
         default="repeat",
         metadata={"help": "a source that was read through is read again in another order, or the run ends there"},
     )
+    one_source_a_batch: bool = field(
+        default=False, metadata={"help": "each micro-batch has sequences, or examples, of one source"}
+    )
 
     def build(self, context: BuildContext) -> dict[str, Any]:
         """``train``, and ``eval`` where any source has rows to evaluate on; with a column that numbers the sources."""
@@ -99,28 +110,39 @@ class Mix:
             sources=tuple(self._source(name) for name in self.sources),
             alpha=self.alpha,
             when_exhausted=self.when_exhausted,
+            one_source_a_batch=self.one_source_a_batch,
         )
 
     def check(self, recipe: Any) -> list[str]:
         """Names that no source has; keys of the whole table that are each source's own here."""
         problems = self._problems()
-        keys: dict[str, str | None] = dict.fromkeys(("text_column", "eval_samples", "eval_split"))
-        keys |= {"train_split": "train", "on_damaged_row": "skip"}
+        keys: dict[str, Any] = dict.fromkeys(("text_column", "eval_samples", "eval_split"))
+        keys |= {"train_split": "train", "on_damaged_row": "skip", "columns": {}, "prefixes": {}}
         served = recipe.dataset.served
         if recipe.dataset.options is self:
             for key, default in keys.items():
                 if getattr(served, key) != default:
-                    problems.append(f"{key}: a mixture has it for each source: dataset.select.NAME.{key}")
+                    said = f"{key}.{next(iter(getattr(served, key)))}" if default == {} else key
+                    problems.append(f"{said}: a mixture has it for each source: dataset.select.NAME.{key}")
             if served.shard_streams_by != "row":
                 problems.append(
                     "shard_streams_by: a mixture's shares hold for all ranks together, so each reads all of its "
                     'streams: "row" is all that a mixture takes'
                 )
+            problems += self._role_problems(roles_of(recipe.datacollator.options))
         for name, source in self.sources.items():
             if callable(getattr(source.options, "mixture", None)):
                 problems.append(f"sources.{name}.name: a mixture is no source of another: name its sources here")
             if getattr(source.options, "streaming", False) is True and not self.weights:
                 problems.append(f"sources.{name}.streaming: {UNKNOWN_SIZE}")
+        return problems
+
+    def _role_problems(self, roles: Roles | None) -> list[str]:
+        """Columns and prefixes that the datacollator has no role for."""
+        problems = []
+        for name, selection in self.select.items():
+            for key, why in selection_faults(selection.columns, selection.prefixes, selection.text_column, roles):
+                problems.append(f"select.{name}.{key}: {why}")
         return problems
 
     def _problems(self) -> list[str]:
@@ -129,7 +151,7 @@ class Mix:
             for name in getattr(self, table):
                 if name not in self.sources:
                     close = get_close_matches(name, self.sources, n=1)
-                    hint = f"; did you mean {close[0]!r}?" if close else ""
+                    hint = f'; did you mean "{close[0]}"?' if close else ""
                     problems.append(
                         f"{table}.{name}: no source has this name{hint}\nsources: {', '.join(self.sources)}"
                     )
@@ -148,4 +170,5 @@ class Mix:
             min_length=selection.min_length,
             max_length=selection.max_length,
             on_damaged_row=selection.on_damaged_row,
+            prefixes=selection.prefixes,
         )

@@ -19,7 +19,7 @@ from neobert.errors import UserError
 from neobert_plugins.datasets.prose import Item, module_items
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from neobert_plugins.datasets.stdlib_options import StandardLibrary
 
@@ -53,27 +53,50 @@ def read(options: StandardLibrary) -> dict[str, Any]:
     """``train``, and ``eval`` unless nothing is held out: rows of ``text`` and ``module``."""
     import datasets
 
-    sources = list(_find(options))
+    sources = list(find_modules(options.roots, tests=options.tests))
     folder = build_once(
-        cache_directory("stdlib") / _fingerprint(sources, options),
+        cache_directory("stdlib") / fingerprint(sources, options, _FORMAT),
         lambda folder: _build(folder, sources, options),
     )
     loaded = datasets.load_from_disk(str(folder))
     return dict(loaded)
 
 
-def _find(options: StandardLibrary) -> Iterator[Source]:
-    yield from _modules(Path(get_paths()["stdlib"]), "", options.tests)
-    for root in options.roots:
-        spec = find_spec(root)
-        if spec is None or (spec.origin is None and not spec.submodule_search_locations):
-            msg = f"dataset.roots names {root!r}, which is not installed here"
-            raise UserError(msg)
-        if spec.submodule_search_locations:
-            for place in spec.submodule_search_locations:
-                yield from _modules(Path(place), root, options.tests)
-        elif spec.origin and spec.origin.endswith(".py"):
-            yield Source(root, Path(spec.origin), root)
+def find_modules(roots: Sequence[str], *, tests: bool = False) -> Iterator[Source]:
+    """The standard library's modules, then those of further packages, none of which is imported.
+
+    Raises UserError with all packages that are not installed.
+    """
+    places = {root: _places(root) for root in roots}
+    missing = [repr(root) for root, found in places.items() if not found]
+    if missing:
+        verb = "which is" if len(missing) == 1 else "which are"
+        msg = f"dataset.roots names {', '.join(missing)}, {verb} not installed here"
+        raise UserError(msg)
+    yield from _modules(Path(get_paths()["stdlib"]), "", tests)
+    for root, found in places.items():
+        for place in found:
+            if place.is_dir():
+                yield from _modules(place, root, tests)
+            elif place.suffix == ".py":
+                yield Source(root, place, root)
+
+
+def _places(root: str) -> list[Path]:
+    """The folders of a package, or the file of a module; nothing where it is not installed. Looking for a module
+    inside a package imports the package, so that is looked for on the disk."""
+    top, *inside = root.split(".")
+    try:
+        spec = find_spec(top) if all(name.isidentifier() for name in (top, *inside)) else None
+    except ValueError:  # a module that was made by hand
+        spec = None
+    if spec is None:
+        return []
+    folders = [Path(place).joinpath(*inside) for place in spec.submodule_search_locations or ()]
+    files = [folder.with_suffix(".py") for folder in folders if inside]
+    if not inside and not folders and spec.origin:
+        files = [Path(spec.origin)]
+    return [place for place in (*folders, *files) if place.exists()]
 
 
 def _modules(folder: Path, package: str, tests: bool) -> Iterator[Source]:
@@ -97,8 +120,9 @@ def _python_files(folder: Path, skipped: tuple[str, ...]) -> Iterator[Path]:
                 yield Path(parent, file)
 
 
-def _fingerprint(sources: list[Source], options: StandardLibrary) -> str:
-    about = {"format": _FORMAT, "python": sys.version, "options": asdict(options)}
+def fingerprint(sources: list[Source], options: Any, version: str) -> str:
+    """Of the files that are read and of how; ``version`` is that of what is made of them."""
+    about = {"format": version, "python": sys.version, "options": asdict(options)}
     digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
     for source in sources:
         stat = source.path.stat()
@@ -109,10 +133,8 @@ def _fingerprint(sources: list[Source], options: StandardLibrary) -> str:
 def _build(folder: Path, sources: list[Source], options: StandardLibrary) -> None:
     import datasets
 
-    documents = [document for source in sources for document in _documents(source, options)]
-    if "topics" in options.material:
-        documents += _topics()
-    held_out = _held_out(documents, options.eval_share)
+    documents = documents_of(sources, options.material)
+    held_out = held_out_groups(documents, options.eval_share)
     splits: dict[str, list[Document]] = {"eval": [], "train": []}
     for document in documents:
         splits["eval" if document.group in held_out else "train"].append(document)
@@ -135,10 +157,16 @@ def _build(folder: Path, sources: list[Source], options: StandardLibrary) -> Non
         datasets.DatasetDict(by_split).save_to_disk(str(folder))
 
 
-def _documents(source: Source, options: StandardLibrary) -> Iterator[Document]:
+def documents_of(sources: Iterable[Source], material: Collection[str]) -> list[Document]:
+    """All texts of this material, in the order of the modules."""
+    documents = [document for source in sources for document in _documents(source, material)]
+    return documents + (_topics() if "topics" in material else [])
+
+
+def _documents(source: Source, material: Collection[str]) -> Iterator[Document]:
     try:
         text = source.path.read_text(encoding="utf-8")
-        items: Iterable[Item] = module_items(text, source.module, options.material)
+        items: Iterable[Item] = module_items(text, source.module, material)
     except (SyntaxError, UnicodeDecodeError, ValueError) as error:
         logger.info("stdlib: %s left out: %s", source.path, error)
         return
@@ -153,7 +181,7 @@ def _topics() -> list[Document]:
     return [Document(text.strip(), f"topic:{name}", f"topic:{name}") for name, text in sorted(topics.items())]
 
 
-def _held_out(documents: list[Document], share: float) -> set[str]:
+def held_out_groups(documents: list[Document], share: float) -> set[str]:
     """Groups in the order of their hash, as many as fit into the share of all characters."""
     sizes: dict[str, int] = {}
     for document in documents:

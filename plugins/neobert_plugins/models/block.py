@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neobert import FusedMatrix
 from neobert_plugins.models.gating import gated_linear
 from neobert_plugins.models.norm import RMSNorm, project_normed
 from neobert_plugins.models.rotary import split_rotated
@@ -35,6 +36,14 @@ class Block(nn.Module):
         self.wo = nn.Linear(options.hidden_size, options.hidden_size, bias=False)
         self.ffn_norm = make_norm(options)
         self.ffn = _make_feed_forward(options)
+
+    @property
+    def fused_matrices(self) -> dict[str, FusedMatrix]:
+        """How the rows of fused weights are divided, by the parameter's name in the block."""
+        fused = {"qkv.weight": FusedMatrix(("query", "key", "value"), groups=self.num_heads)}
+        if isinstance(self.ffn, SwiGLU):
+            fused["ffn.w12.weight"] = FusedMatrix(("gate", "up"))
+        return fused
 
     def forward(
         self, hidden: Tensor, rotary: Tensor | None, layout: SequenceLayout, keep: Tensor | None = None

@@ -18,7 +18,7 @@ from neobert_plugins.models.rotary import rotary_table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from neobert import SequenceLayout
+    from neobert import FusedMatrix, SequenceLayout
     from neobert.interfaces import AttentionBackend
     from neobert_plugins.models import NeoBERT
 
@@ -57,6 +57,15 @@ class NeoBERTEncoder(nn.Module):
     def blocks(self) -> nn.ModuleList:
         """Called as ``block(hidden, rotary, layout, keep)``."""
         return self.transformer_encoder
+
+    @property
+    def fused_matrices(self) -> dict[str, FusedMatrix]:
+        """How the rows of fused weights are divided, by the parameter's name here."""
+        return {
+            f"transformer_encoder.{index}.{name}": fused
+            for index, block in enumerate(self.transformer_encoder)
+            for name, fused in cast("Block | NormalizedBlock", block).fused_matrices.items()
+        }
 
     def forward(self, input_ids: Tensor, layout: SequenceLayout, keep: Tensor | None = None) -> Tensor:
         """input_ids (T,) -> (T, C), or (M, C) with ``keep`` (M,), rows in its order.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neobert import FusedMatrix
 from neobert_plugins.models.block import reach_of, select, split_heads
 
 if TYPE_CHECKING:
@@ -47,6 +48,15 @@ class NormalizedBlock(nn.Module):
         self.mlp_alpha = nn.Parameter(torch.full((hidden,), options.base_scale))
         self.sqk = nn.Parameter(torch.full((hidden,), options.base_scale))
         self.suv = nn.Parameter(torch.ones(2 * width))
+
+    @property
+    def fused_matrices(self) -> dict[str, FusedMatrix]:
+        """How the rows of fused weights are divided, by the parameter's name in the block."""
+        parts = ("query", "key", "value")
+        return {
+            "qkv.weight": FusedMatrix(parts, groups=self.num_heads, normalized=("query", "key")),
+            "c_fc.weight": FusedMatrix(("up", "gate")),
+        }
 
     def forward(
         self, hidden: Tensor, rotary: Tensor | None, layout: SequenceLayout, keep: Tensor | None = None

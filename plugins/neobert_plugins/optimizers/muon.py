@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from neobert_plugins.optimizers.fused import join, split
 from neobert_plugins.optimizers.newton_schulz import orthogonalize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from neobert import FusedMatrix
+    from neobert_plugins.optimizers.attention_logits import LogitClipping
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -22,7 +27,8 @@ class MuonWithAdamW(torch.optim.Optimizer):
     computed: torch does so in bfloat16, one matrix after the other; here all matrices go through in a few
     batched products, in float32 where the hardware has no bfloat16 (see `newton_schulz`).
 
-    A fused ``qkv`` weight is made orthogonal as the one matrix that it is.
+    A weight that holds several matrices in one (``fused``) has each made orthogonal apart, and each with the learning
+    rate of its own shape. Equal shapes go through together, whatever weight they come from.
 
     ``param_groups``: those with ``algorithm`` "muon" first, then those with "adamw"; either may be missing.
     All state is in this object's ``state``: ``momentum_buffer`` for matrices; ``step``, ``exp_avg`` and
@@ -38,9 +44,16 @@ class MuonWithAdamW(torch.optim.Optimizer):
         betas: tuple[float, float],
         eps: float,
         fused: bool,
+        parts: Mapping[Tensor, FusedMatrix] | None = None,
+        clipping: LogitClipping | None = None,
     ) -> None:
         """Each Muon group has ``lr``, ``weight_decay``, ``momentum``, ``nesterov``, ``ns_steps``,
-        ``ns_dtype`` (the name of a torch dtype, or None for the quickest) and ``adjust_lr_fn``."""
+        ``ns_dtype`` (the name of a torch dtype, or None for the quickest) and ``adjust_lr_fn``.
+
+        ``parts``: how weights are divided that hold several matrices. ``clipping``: what is done to attention's logits
+        after an update."""
+        self._parts = dict(parts or {})
+        self._clipping = clipping
         self._adamw: torch.optim.AdamW | None = None
         if adamw_groups:
             self._adamw = torch.optim.AdamW(adamw_groups, lr=adamw_lr, betas=betas, eps=eps, fused=fused)
@@ -63,16 +76,25 @@ class MuonWithAdamW(torch.optim.Optimizer):
             self._adamw.param_groups = [group for group in self.param_groups if group["algorithm"] == "adamw"]
             self._adamw.state = self.state
             self._adamw.step()
+        if self._clipping is not None:
+            self._clipping.apply({p for group in self.param_groups if group["lr"] for p in group["params"]})
         return loss
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Also forgets the logits of a step whose update was skipped."""
+        super().zero_grad(set_to_none)
+        if self._clipping is not None:
+            self._clipping.forget()
 
     def _muon_step(self, group: dict[str, Any]) -> None:
         parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-        directions = [self._direction(parameter, group) for parameter in parameters]
+        matrices = [split(self._direction(p, group), self._parts.get(p)) for p in parameters]
         dtype = None if group["ns_dtype"] is None else getattr(torch, group["ns_dtype"])
-        updates = orthogonalize(directions, group["ns_steps"], dtype)
-        for parameter, update in zip(parameters, updates, strict=True):
+        updates = iter(orthogonalize(list(chain.from_iterable(matrices)), group["ns_steps"], dtype))
+        for parameter, parts in zip(parameters, matrices, strict=True):
+            update = join(list(islice(updates, len(parts))), self._parts.get(parameter))
             parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
-            parameter.add_(update, alpha=-group["lr"] * _scale(parameter, group["adjust_lr_fn"]))
+            parameter.add_(update, alpha=-group["lr"] * _scale(parts[0], group["adjust_lr_fn"]))
 
     def _direction(self, parameter: Tensor, group: dict[str, Any]) -> Tensor:
         """(rows, columns): the momentum after this gradient, or with Nesterov's look ahead along it."""
@@ -84,9 +106,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
         return gradient.lerp(buffer, group["momentum"]) if group["nesterov"] else buffer
 
 
-def _scale(parameter: Tensor, adjust_lr_fn: str) -> float:
+def _scale(matrix: Tensor, adjust_lr_fn: str) -> float:
     """Makes updates alike in size whatever the shape: in spectral norm, or in RMS as AdamW's are."""
-    rows, columns = parameter.shape
+    rows, columns = matrix.shape
     if adjust_lr_fn == "original":
         return math.sqrt(max(1.0, rows / columns))
     if adjust_lr_fn == "match_rms_adamw":

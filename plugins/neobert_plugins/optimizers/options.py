@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, gt, lt, max_len, min_len
+from attrs.validators import and_, deep_iterable, ge, gt, lt, max_len, min_len, optional
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +53,26 @@ class AdamW:
 
 
 @frozen(kw_only=True)
+class StableAdamW:
+    """AdamW whose step for a tensor shrinks when its gradient outgrows its past (Wortsman et al. 2023)."""
+
+    lr: float = _learning_rate(6e-4, "base learning rate")
+    betas: tuple[float, float] = _betas("decay rates of the two moments")
+    eps: float = _eps()
+    weight_decay: float = _weight_decay(
+        0.1, "share of a weight taken off per unit of the learning rate as it is shrunk"
+    )
+
+    def build(self, context: BuildContext) -> torch.optim.Optimizer:
+        """A group for each of the context's."""
+        from neobert_plugins.optimizers import stable_adamw
+        from neobert_plugins.optimizers.groups import as_torch_groups
+
+        groups = as_torch_groups(context.parameter_groups, self.weight_decay)
+        return stable_adamw.StableAdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps)
+
+
+@frozen(kw_only=True)
 class Adam:
     """Adam (Kingma & Ba 2015), without any weight decay."""
 
@@ -79,8 +99,9 @@ class Muon:
     adjust_lr_fn: Literal["original", "match_rms_adamw"] = field(
         default="original",
         metadata={
-            "help": "lr of a (rows, columns) matrix: `original` times max(1, rows/columns)**0.5, "
-            "`match_rms_adamw` times 0.2 * max(rows, columns)**0.5, for an lr as AdamW would have it"
+            "help": "lr of a (rows, columns) matrix, apart from what it is fused with: `original` times "
+            "max(1, rows/columns)**0.5, `match_rms_adamw` times 0.2 * max(rows, columns)**0.5, which gives its update "
+            "the RMS that AdamW's has: take AdamW's lr"
         },
     )
     momentum: float = field(default=0.95, validator=_BELOW_ONE, metadata={"help": "decay rate of the momentum"})
@@ -94,6 +115,21 @@ class Muon:
         default="auto",
         metadata={"help": "dtype of those steps; auto: bfloat16 where the hardware has it, else float32"},
     )
+    split_fused: bool = field(
+        default=True,
+        metadata={
+            "help": "matrices that the model holds fused in one (query, key, value; gate, up) are made orthogonal "
+            "apart; false takes each weight as one matrix"
+        },
+    )
+    clip_attention_logits: float | None = field(
+        default=None,
+        validator=optional(gt(0.0)),
+        metadata={
+            "help": "MuonClip: after an update, a head whose largest |attention logit| of the step was over this has "
+            "its queries and keys scaled down to it; Kimi K2 has 100. Unset: nothing is measured"
+        },
+    )
     weight_decay: float = _weight_decay(
         0.01, "share of a weight taken off per unit of learning rate, matrices and the others alike"
     )
@@ -103,9 +139,12 @@ class Muon:
 
     def build(self, context: BuildContext) -> torch.optim.Optimizer:
         """One optimizer to the loop: groups of role ``matrix`` get Muon's update, the rest AdamW's."""
+        from neobert_plugins.optimizers.attention_logits import make_clipping
+        from neobert_plugins.optimizers.fused import fused_parameters
         from neobert_plugins.optimizers.groups import as_torch_groups, can_fuse
         from neobert_plugins.optimizers.muon import MuonWithAdamW
 
+        threshold = self.clip_attention_logits
         groups = context.parameter_groups
         matrices = tuple(group for group in groups if group.role == "matrix")
         others = tuple(group for group in groups if group.role != "matrix")
@@ -124,4 +163,15 @@ class Muon:
             betas=self.betas,
             eps=self.eps,
             fused=can_fuse(others),
+            parts=fused_parameters(context) if self.split_fused else None,
+            clipping=None if threshold is None else make_clipping(context, threshold),
         )
+
+    def check(self, recipe: Any) -> list[str]:
+        """What is known without building the model."""
+        if self.clip_attention_logits is not None and getattr(recipe.model.options, "ngpt", False):
+            return [
+                "clip_attention_logits: model.ngpt = true brings queries and keys to a length of their own, so scaling "
+                "their rows would change no logit; leave it out"
+            ]
+        return []

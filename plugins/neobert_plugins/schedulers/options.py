@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 from attrs.validators import and_, ge, le, optional
 
-from neobert_plugins.schedulers.schedule import WarmupThenDecay, cosine_fall, linear_fall
+from neobert_plugins.schedulers import changes
+from neobert_plugins.schedulers.schedule import (
+    WarmupThenDecay,
+    WarmupThenInverseSquareRoot,
+    cosine_fall,
+    linear_fall,
+    sqrt_fall,
+)
 
 if TYPE_CHECKING:
     from neobert import BuildContext
 
 _WSD_DECAY_PERCENT = 20.0
+_TIMESCALE = 10_000
+_SHAPES = {"linear": linear_fall, "cosine": cosine_fall, "1-sqrt": sqrt_fall}
 _RATIO = and_(ge(0.0), le(1.0))
 _PERCENT = and_(ge(0.0), le(100.0))
 
@@ -69,6 +78,11 @@ class _Warmup:
             )
         return problems
 
+    def explain_change(self, before: Any, steps_done: int, max_steps: tuple[int, int]) -> list[str]:
+        """Why steps already done would have another rate than ``before``, options of this class, gave them, and what
+        to do; ``max_steps`` is (before, now)."""
+        return changes.of_warmup(before, self, steps_done, max_steps)
+
 
 @frozen(kw_only=True)
 class _WarmupAndDecay(_Warmup):
@@ -90,6 +104,11 @@ class _WarmupAndDecay(_Warmup):
         """Updates of the fall in a run of ``max_steps``."""
         steps = _phase(self.decay_steps, self.decay_percent, max_steps)
         return max(0, max_steps - self.warmup(max_steps)) if steps is None else steps
+
+    def explain_change(self, before: Any, steps_done: int, max_steps: tuple[int, int]) -> list[str]:
+        """The same, and why a fall over the whole run is another in a longer one."""
+        found = super().explain_change(before, steps_done, max_steps)
+        return [*found, *changes.of_whole_fall(before, self, steps_done, max_steps)]
 
 
 @frozen(kw_only=True)
@@ -121,12 +140,16 @@ class Constant(_Warmup):
 
 @frozen(kw_only=True)
 class WarmupStableDecay(_WarmupAndDecay):
-    """Linear warm-up, the base learning rate, and a straight line down at the end (Hu et al. 2024)."""
+    """Linear warm-up, the base learning rate, and a fall at the end (Hu et al. 2024): a run can be extended."""
 
     decay_steps: int | None = field(
         default=None,
         validator=optional(ge(1)),
         metadata={"help": f"last updates, over which it falls; unset: {_WSD_DECAY_PERCENT:g} percent of max_steps"},
+    )
+    decay_shape: Literal["linear", "cosine", "1-sqrt"] = field(
+        default="linear",
+        metadata={"help": "a straight line, half a cosine wave, or 1 - sqrt(share done), steep at first"},
     )
 
     def decay(self, max_steps: int) -> int:
@@ -142,8 +165,32 @@ class WarmupStableDecay(_WarmupAndDecay):
             decay_start=context.max_steps - decay,
             decay_steps=decay,
             final_lr_ratio=self.final_lr_ratio,
-            curve=linear_fall,
+            curve=_SHAPES[self.decay_shape],
         )
+
+    def explain_change(self, before: Any, steps_done: int, max_steps: tuple[int, int]) -> list[str]:
+        """Why the fall, old or new, lies in what is done already, and what to do."""
+        found = changes.of_warmup(before, self, steps_done, max_steps)
+        return [*found, *changes.of_last_fall(before, self, steps_done, max_steps)]
+
+
+@frozen(kw_only=True)
+class InverseSquareRoot(_Warmup):
+    """Linear warm-up, then one over the square root of the step (Vaswani et al. 2017): a run can be extended."""
+
+    timescale: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={
+            "help": "updates after the warm-up until the factor is 0.71; three times as many: 0.5. "
+            f"Unset: as many as the warm-up has, {_TIMESCALE:,} without one"
+        },
+    )
+
+    def build(self, context: BuildContext) -> WarmupThenInverseSquareRoot:
+        """The schedule; it does not depend on the length of the run, but for a warm-up in percent."""
+        warmup = self.warmup(context.max_steps)
+        return WarmupThenInverseSquareRoot(warmup_steps=warmup, timescale=self.timescale or warmup or _TIMESCALE)
 
 
 def _falling_at_once(options: _WarmupAndDecay, max_steps: int, curve: Any) -> WarmupThenDecay:

@@ -30,7 +30,9 @@ class TrainWordPiece:
     training_documents: int | None = field(
         default=None,
         validator=optional(ge(1)),
-        metadata={"help": "train on the first so many documents; unset: all, or 100,000 of a stream"},
+        metadata={
+            "help": "train on the first so many documents, or texts of examples; unset: all, or 100,000 of a stream"
+        },
     )
     pad_vocab_to_multiple_of: int = field(default=128, validator=ge(1), metadata={"help": _PAD_HELP})
 
@@ -38,7 +40,7 @@ class TrainWordPiece:
         """A ``PreTrainedTokenizerFast`` with [PAD] [UNK] [CLS] [SEP] [MASK] as ids 0 to 4."""
         from neobert_plugins.tokenizers.wordpiece import train
 
-        return train(context.dataset["train"], self, context.max_seq_length)
+        return train(context.dataset["train"], self, context.max_seq_length, context.roles)
 
 
 @frozen(kw_only=True)

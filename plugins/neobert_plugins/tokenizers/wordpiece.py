@@ -12,6 +12,8 @@ from string import punctuation
 from typing import TYPE_CHECKING, Any
 
 from neobert.cache import build_once, cache_directory
+from neobert.data.role_columns import holds_ids
+from neobert.data.role_texts import role_texts
 from neobert.data.texts import text_batches
 from neobert.errors import UserError
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from neobert.roles import Roles
     from neobert_plugins.tokenizers.options import TrainWordPiece
 
 logger = logging.getLogger("neobert.tokenizers")
@@ -30,29 +33,32 @@ _STREAM_DOCUMENTS = 100_000
 _FORMAT = "1"
 
 
-def train(rows: Any, options: TrainWordPiece, max_seq_length: int) -> Any:
-    """The tokenizer of a ``text`` column, trained unless the cache has it."""
-    if "text" not in (rows.column_names or ["text"]):
+def train(rows: Any, options: TrainWordPiece, max_seq_length: int, roles: Roles | None = None) -> Any:
+    """The tokenizer of a ``text`` column, or of all columns of text by role, trained unless the cache has it."""
+    tokenized = "text" not in (rows.column_names or ["text"]) if roles is None else holds_ids(rows, roles)
+    if tokenized:
         msg = "tokenizer train_wordpiece needs text, but the dataset holds token ids: name the tokenizer that made them"
         raise UserError(msg)
-    key = _fingerprint(_texts(rows, options), options)
+    key = _fingerprint(_texts(rows, options, roles), options)
     path = build_once(
         cache_directory("tokenizers") / f"wordpiece-{key}.json",
-        lambda file: _train_into(file, rows, options),
+        lambda file: _train_into(file, rows, options, roles),
     )
     return _wrapped(path, options, max_seq_length)
 
 
-def _train_into(file: Path, rows: Any, options: TrainWordPiece) -> None:
-    vocabulary = _vocabulary(lambda: _texts(rows, options), options)
+def _train_into(file: Path, rows: Any, options: TrainWordPiece, roles: Roles | None) -> None:
+    vocabulary = _vocabulary(lambda: _texts(rows, options, roles), options)
     file.write_text(_assemble(vocabulary, options).to_str(), encoding="utf-8")
 
 
-def _texts(rows: Any, options: TrainWordPiece) -> Iterator[str]:
+def _texts(rows: Any, options: TrainWordPiece, roles: Roles | None) -> Iterator[str]:
     """The training text, document by document, read in batches."""
     limit = options.training_documents
     if limit is None and not hasattr(rows, "__len__"):
         limit = _STREAM_DOCUMENTS
+    if roles is not None:
+        return islice((text for text in role_texts(rows, roles) if text), limit)
     batches = text_batches(rows, "train") if hasattr(rows, "__len__") else _batches(rows)
     return islice((text for _, texts in batches for text in texts if text), limit)
 

@@ -31,6 +31,7 @@ def test_a_parts_own_check_is_told_at_the_key_that_it_names(faults: Faults) -> N
         ("trainer.seed: is odd", "trainer.seed", "is odd"),
         ("too many heads", "model.name", "too many heads"),
         ("", "model.name", ""),
+        ("trainer is odd", "model.name", "trainer is odd"),
     ],
 )
 def test_where_an_objection_is_told(load: Load, said: str, key: str, message: str) -> None:

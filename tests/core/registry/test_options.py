@@ -121,6 +121,36 @@ def test_capabilities_of_another_type_are_refused(install, value):
     assert "is a neobert.Capabilities" in broken.error
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("roles: ClassVar = ('query', 'positive')", "Bad.roles is a neobert.Roles, got ('query', 'positive')"),
+        ("roles: tuple[str, ...] = ()", "Bad.roles is a field: annotate it ClassVar"),
+        ("roles: ClassVar = Roles(required=('label',))", "none of the required roles holds a text"),
+    ],
+)
+def test_roles_of_another_type_are_refused(install, line, said):
+    source = "from neobert import Roles\n" + SIBLING + options(line)
+    source += HOOK.format(hook="neobert_datacollators", name='"bad"', cls="Bad")
+    install("theirs", {"point": "theirs"}, {"theirs": source})
+    (broken,) = [item for item in load_registry().broken if item.source.distribution == "theirs"]
+    assert said in broken.error
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "roles: ClassVar = Roles(required=('query',))",
+        "@property\n    def roles(self): return Roles(required=('query',))",
+    ],
+)
+def test_roles_are_accepted(install, line):
+    source = "from neobert import Roles\n" + SIBLING + options(line)
+    source += HOOK.format(hook="neobert_datacollators", name='"fine"', cls="Bad")
+    install("theirs", {"point": "theirs"}, {"theirs": source})
+    assert load_registry().find("datacollator", "fine").options_class().roles.required == ("query",)
+
+
 def test_what_is_right_is_accepted(install):
     source = (
         SIBLING

@@ -7,7 +7,7 @@ import torch
 from attrs import field, frozen
 from torch import nn
 
-from neobert import SequenceLayout
+from neobert import FusedMatrix, SequenceLayout
 from neobert.testing import TinyEncoder, check_model
 
 
@@ -133,6 +133,14 @@ class SeededElsewhere(TinyEncoder):
         super().__init__(*args, seed=torch.Generator().seed() % 2**31, **keywords)
 
 
+class FusesNothing(TinyEncoder):
+    fused_matrices = {"blocks.0.qkv.weight": FusedMatrix(("query", "key", "value"))}
+
+
+class FusesUnequally(TinyEncoder):
+    fused_matrices = {"blocks.0.linear.weight": FusedMatrix(("query", "key", "value"))}
+
+
 BROKEN = {
     SeesOtherSequences: "packed and alone",
     MergesSequences: "packed and alone",
@@ -146,6 +154,8 @@ BROKEN = {
     UnusedParameter: "every trainable parameter takes part",
     WrongVocabulary: "vocab_size is the context's",
     NoBlocks: "`blocks`",
+    FusesNothing: "`fused_matrices` is a mapping of the encoder's parameter names",
+    FusesUnequally: "the parts of a fused matrix have equally many rows",
     NotFiniteAlone: "hidden states are finite",
     BadExport: "export gives",
     ExportWrites: "export leaves the weights",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from neobert import UserError
 from neobert.testing import check_optimizer
 
 
@@ -125,6 +126,43 @@ class MovesWithoutGradient(torch.optim.SGD):
                     p.data.add_(state["m"], alpha=-group["lr"])
 
 
+class WatchesQueries(torch.optim.SGD):
+    """Its rate falls with the largest query that it has ever seen in a forward pass: of the encoder with attention."""
+
+    keeps = True
+    largest = torch.zeros(())
+
+    def watch(self, encoder):
+        def seen(block, inputs, output):
+            q = block.qkv(inputs[0]).detach().abs().max()
+            self.largest = torch.maximum(self.largest, q)
+
+        for block in encoder.blocks:
+            if not hasattr(block, "attend"):
+                msg = "the blocks hold no attention"
+                raise UserError(msg)
+            block.register_forward_hook(seen)
+        return self
+
+    def step(self, closure=None):
+        rates = [group["lr"] for group in self.param_groups]
+        for group in self.param_groups:
+            group["lr"] /= 1.0 + float(self.largest)
+        super().step()
+        for rate, group in zip(rates, self.param_groups, strict=True):
+            group["lr"] = rate
+        if not self.keeps:
+            self.largest = torch.zeros(())
+
+
+class ForgetsQueries(WatchesQueries):
+    keeps = False
+
+
+def watching(kind):
+    return lambda context: kind(groups_of(context), lr=1e-2).watch(context.encoder)
+
+
 def of(kind, **options):
     return lambda context: kind(groups_of(context), lr=1e-2, **options)
 
@@ -147,13 +185,14 @@ BROKEN = {
     "one rate for all": (of(OneRate), "group['lr'] is the rate"),
     "hidden counter": (of(HiddenCounter), "carry all of the state"),
     "hidden moments": (of(HiddenMoments), "carry all of the state"),
+    "hidden maximum": (watching(WatchesQueries), "carry all of the state"),
     "objects in state": (of(ObjectsInState), "tensors and plain values"),
     "noisy": (of(Noisy), "same gradients give the same updates"),
     "moves without gradient": (of(MovesWithoutGradient), "without a gradient stays"),
 }
 
 
-@pytest.mark.parametrize("make", [adamw, sgd])
+@pytest.mark.parametrize("make", [adamw, sgd, watching(ForgetsQueries)])
 def test_a_plain_optimizer_passes(make, options_for):
     check_optimizer(options_for(make))
 

@@ -27,7 +27,6 @@ class Poison:
     def __init__(self) -> None:
         self.bad: dict[Place, tuple[str, float]] = {}
         self.places: list[Place] = [(0, 0, 0)]
-        self.record = True
         self.trained = 0
         """Steps that were begun, in all runs since `reset`."""
         self.kill_at: int | None = None
@@ -59,19 +58,23 @@ class Poison:
             total.register_hook(lambda gradient: gradient * factor)
         return LossOutput(total, output.count, output.metrics)
 
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Has every run of this process meet it."""
+        steps, forward = TrainingData.steps, Objective.forward
+
+        def poisoned_steps(data: TrainingData, cursor: Cursor, first_step: int) -> Iterator[Any]:
+            return self.steps(steps(data, cursor, first_step))
+
+        def poisoned_forward(objective: Objective, batch: Any) -> LossOutput:
+            output = forward(objective, batch)
+            return self.output(output) if objective.training else output
+
+        patch.setattr(TrainingData, "steps", poisoned_steps)
+        patch.setattr(Objective, "forward", poisoned_forward)
+
 
 @pytest.fixture
 def poison(monkeypatch: pytest.MonkeyPatch) -> Poison:
     made = Poison()
-    steps, forward = TrainingData.steps, Objective.forward
-
-    def poisoned_steps(self: TrainingData, cursor: Cursor, first_step: int) -> Iterator[Any]:
-        return made.steps(steps(self, cursor, first_step))
-
-    def poisoned_forward(self: Objective, batch: Any) -> LossOutput:
-        output = forward(self, batch)
-        return made.output(output) if self.training else output
-
-    monkeypatch.setattr(TrainingData, "steps", poisoned_steps)
-    monkeypatch.setattr(Objective, "forward", poisoned_forward)
+    made.install(monkeypatch)
     return made

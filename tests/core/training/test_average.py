@@ -221,9 +221,9 @@ def test_a_checkpoint_gives_either_later(go: Run) -> None:
         Path("run/checkpoints/2"), Path("later"), averaged=True
     )
     export_checkpoint(Path("run/checkpoints/2"), Path("trained"))
-    for folder, kind in (("later", "ema_model_checkpoints"), ("trained", "model_checkpoints")):
+    for name, kind in (("later", "ema_model_checkpoints"), ("trained", "model_checkpoints")):
         weights = Path("run", kind, "2", "model.safetensors").read_bytes()
-        assert Path(folder, "model.safetensors").read_bytes() == weights
+        assert Path(name, "model.safetensors").read_bytes() == weights
     go("--trainer.max_steps=2", folder("without"))
     with pytest.raises(UserError, match=r"without/checkpoints/2 has no averaged weights: trainer\.ema was unset"):
         export_checkpoint(Path("without/checkpoints/2"), Path("later2"), averaged=True)

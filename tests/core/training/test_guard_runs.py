@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
@@ -11,12 +12,17 @@ from typing import Any
 
 import pytest
 import torch
+from attrs import frozen
+from rich.console import Console
 from safetensors.torch import load_file
+from tests.conftest import write_workdir
 from tests.core.training.conftest import Killed, Poison
 
 from neobert.errors import UserError
 from neobert.files import write_manifest
+from neobert.recipe import load_recipe
 from neobert.training.rollback import Rollback
+from neobert.training.run import run
 
 Run = Callable[..., tuple[int, str]]
 STEPS = 22
@@ -33,14 +39,47 @@ TIMED = ("train/tokens_per_second", "train/data_wait_share")
 NAN, INF = math.nan, math.inf
 
 
-@pytest.fixture(autouse=True)
-def _longer(workdir: Path) -> None:
+def lengthen(workdir: Path) -> None:
     """The recipe with more steps, and smaller."""
     recipe = (workdir / "recipe.toml").read_text(encoding="utf-8")
     for before, after in CHANGES.items():
         assert before in recipe
         recipe = recipe.replace(before, after)
     (workdir / "recipe.toml").write_text(recipe, encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def _longer(workdir: Path) -> None:
+    lengthen(workdir)
+
+
+@frozen
+class Sound:
+    """An unbroken run of sound data, which saves every fifth step."""
+
+    folder: Path
+    places: list[Any]
+
+
+@pytest.fixture(scope="module")
+def sound_run(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Sound:
+    workdir, seen = tmp_path_factory.mktemp("sound"), Poison()
+    write_workdir(workdir)
+    lengthen(workdir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workdir)
+        patch.setenv("NEOBERT_CACHE", str(cache))
+        seen.install(patch)
+        recipe = load_recipe(Path("recipe.toml"), [folder("sound"), "--trainer.save_steps=5"])
+        assert run(recipe, Console(file=io.StringIO())) == 0
+    return Sound(workdir / "sound", seen.places)
+
+
+@pytest.fixture
+def sound(poison: Poison, sound_run: Sound, workdir: Path) -> None:
+    """Its places are known, and its folder is ``sound``."""
+    poison.places = list(sound_run.places)
+    (workdir / "sound").symlink_to(sound_run.folder)
 
 
 def folder(name: str) -> str:
@@ -67,10 +106,12 @@ def assert_same(run: str, whole: str, after: int = -1) -> None:
     assert state_of(run) == state_of(whole)
     assert progress_of(run) == progress_of(whole)
     assert lines_of(run) == [line for line in lines_of(whole) if line["step"] > after]
+    steps = [line["step"] for line in lines_of(run) if "train/learning_rate" in line]
+    assert steps == sorted(set(steps))
 
 
 def learn_places(go: Run, poison: Poison, *more: str) -> None:
-    """Where an unbroken run of sound data stands after each step; it saves every fifth."""
+    """The same of another kind of data."""
     assert go(folder("sound"), "--trainer.save_steps=5", *more)[0] == 0
     assert len(poison.places) == STEPS + 1
 
@@ -89,6 +130,7 @@ def test_a_guard_that_finds_nothing_changes_no_bit(go: Run, poison: Poison) -> N
     assert len(progress_of("skip")["guard"]["losses"]) == 10
 
 
+@pytest.mark.usefixtures("sound")
 @pytest.mark.parametrize(
     ("what", "factor", "said"),
     [
@@ -100,28 +142,27 @@ def test_a_guard_that_finds_nothing_changes_no_bit(go: Run, poison: Poison) -> N
     ],
 )
 def test_a_bad_step_is_skipped_and_leaves_nothing(go: Run, poison: Poison, what: str, factor: float, said: str) -> None:
-    learn_places(go, poison)
     spoil(poison, 14, what=what, factor=factor)
-    status, printed = go(folder("run"), *SKIP, "--trainer.save_steps=1")
+    status, printed = go(folder("run"), *SKIP, "--trainer.save_steps=1", "--trainer.max_steps=15")
     assert status == 0
     assert f"step 14  skipped: {said}" in printed
     assert "1 step skipped: 14" in printed
     before, after = (load_file(f"run/checkpoints/{step}/state.safetensors") for step in (13, 14))
     assert all(torch.equal(before[key], after[key]) for key in before)
-    assert progress_of("run")["guard"]["skipped"] == [14]
+    assert progress_of("run", 15)["guard"]["skipped"] == [14]
     assert json.loads(Path("run/summary.json").read_text())["skipped_steps"] == [14]
     # The step counts as taken: the schedule, the data and the counts went on.
     lines = {line["step"]: line for line in lines_of("run") if "train/tokens_seen" in line}
     sound = {line["step"]: line for line in lines_of("sound") if "train/tokens_seen" in line}
-    assert list(lines) == list(range(1, STEPS + 1))
+    assert list(lines) == list(range(1, 16))
     assert lines[14]["train/skipped_steps"] == 1.0
     assert "train/loss" not in lines[14]
     for key in ("train/tokens_seen", "train/learning_rate", "train/epoch"):
-        assert [line[key] for line in lines.values()] == [line[key] for line in sound.values()]
+        assert [line[key] for line in lines.values()] == [sound[step][key] for step in lines]
 
 
+@pytest.mark.usefixtures("sound")
 def test_a_stop_saves_what_was_good_and_goes_on_as_told(go: Run, poison: Poison) -> None:
-    learn_places(go, poison)
     spoil(poison, 14)
     stop = (folder("run"), "--trainer.save_steps=none", *JUDGED)
     with pytest.raises(UserError, match=r"step 14: the loss spikes: .*; the weights are as step 13 left them") as said:
@@ -134,8 +175,8 @@ def test_a_stop_saves_what_was_good_and_goes_on_as_told(go: Run, poison: Poison)
     assert_same("run", "whole")
 
 
+@pytest.mark.usefixtures("sound")
 def test_skipping_ends_where_too_many_are_bad_in_a_row(go: Run, poison: Poison) -> None:
-    learn_places(go, poison)
     spoil(poison, 12, 14, 15, 16, 17)
     with pytest.raises(UserError) as said:
         go(folder("run"), *SKIP, "--trainer.guard.limit=3")
@@ -148,8 +189,8 @@ def test_skipping_ends_where_too_many_are_bad_in_a_row(go: Run, poison: Poison) 
     assert_same("run", "whole")
 
 
+@pytest.mark.usefixtures("sound")
 def test_a_rollback_goes_on_from_the_checkpoint_with_the_data_after(go: Run, poison: Poison) -> None:
-    learn_places(go, poison)
     spoil(poison, 15)
     status, printed = go(folder("run"), *ROLLBACK)
     assert status == 0
@@ -219,9 +260,9 @@ def test_a_rollback_is_a_resumed_run_whose_data_is_further_on(go: Run, poison: P
     assert lines == lines_of("reference")
 
 
+@pytest.mark.usefixtures("sound")
 @pytest.mark.parametrize("action", [SKIP, ROLLBACK])
 def test_a_run_that_is_killed_ends_with_the_same_bits(go: Run, poison: Poison, action: tuple[str, ...]) -> None:
-    learn_places(go, poison)
     spoil(poison, 15, 18)  # rolling back: from step 15 to 12, and of the data after it, the third step is bad too
     poison.reset()
     assert go(folder("whole"), *action)[0] == 0
@@ -237,10 +278,10 @@ def test_a_run_that_is_killed_ends_with_the_same_bits(go: Run, poison: Poison, a
         assert_same(f"run{number}", "whole")
 
 
+@pytest.mark.usefixtures("sound")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_that_is_stopped_goes_back_to_the_same_checkpoint(go: Run, poison: Poison, workers: int) -> None:
     """A stop saves where it is; that checkpoint, which an unbroken run has not, is none to go back to."""
-    learn_places(go, poison)
     spoil(poison, 15)
     one = ("--trainer.save_total_limit=1", f"--dataset.num_workers={workers}")
     assert go(folder("whole"), *ROLLBACK, *one)[0] == 0
@@ -256,8 +297,8 @@ def test_a_run_that_is_stopped_goes_back_to_the_same_checkpoint(go: Run, poison:
         assert kept == ["20", "22"]  # the newest, and the one to go back to
 
 
+@pytest.mark.usefixtures("sound")
 def test_a_run_that_began_elsewhere_goes_back_there(go: Run, poison: Poison) -> None:
-    learn_places(go, poison)
     spoil(poison, 15)
     poison.reset(signal_at=14)
     assert go(folder("first"), *ROLLBACK)[0] == 143
@@ -280,12 +321,12 @@ def test_a_run_that_began_elsewhere_goes_back_there(go: Run, poison: Poison) -> 
     assert_same("third", "whole", after=12)
 
 
+@pytest.mark.usefixtures("sound")
 @pytest.mark.parametrize(("bad", "stopped_at"), [((15, 17, 19), 14), ((13, 14, 15), 13)])
 def test_going_back_ends_where_one_checkpoint_does_not_help(
     go: Run, poison: Poison, bad: tuple[int, ...], stopped_at: int
 ) -> None:
     """Where the very first step after it is bad again, what is saved takes the checkpoint's own place."""
-    learn_places(go, poison)
     spoil(poison, *bad)
     with pytest.raises(UserError) as said:
         go(folder("run"), *ROLLBACK, "--trainer.guard.limit=2")
@@ -297,8 +338,8 @@ def test_going_back_ends_where_one_checkpoint_does_not_help(
     assert_same("run", "whole")
 
 
+@pytest.mark.usefixtures("sound")
 def test_without_a_checkpoint_to_go_back_to_the_step_is_skipped(go: Run, poison: Poison) -> None:
-    learn_places(go, poison)
     spoil(poison, 3, factor=NAN)
     status, printed = go(folder("run"), *ROLLBACK)
     assert status == 0
@@ -308,8 +349,8 @@ def test_without_a_checkpoint_to_go_back_to_the_step_is_skipped(go: Run, poison:
     assert_same("run", "skipped")
 
 
+@pytest.mark.usefixtures("sound")
 def test_a_damaged_checkpoint_is_passed_over(go: Run, poison: Poison, monkeypatch: pytest.MonkeyPatch) -> None:
-    learn_places(go, poison)
     spoil(poison, 15)
     target = Rollback.target
 

@@ -128,7 +128,7 @@ def test_what_the_core_is_told():
         ("web", 3, None),
         ("books", 1, 5),
     ]
-    with pytest.raises(UserError, match=r"weights\.web2: no source has this name; did you mean 'web'\?"):
+    with pytest.raises(UserError, match=r"weights\.web2: no source has this name; did you mean \"web\"\?"):
         Mix(sources=sources, weights={"web": 1.0, "books": 1.0, "web2": 1.0}).mixture()
 
 
@@ -149,7 +149,10 @@ SOURCES = '[dataset.sources]\nweb = { name = "files", path = "a" }\nbooks = { na
         ),
         ("weights = { web = 1.0, books = 0.0 }\n" + SOURCES, ["dataset.weights"]),
         ("weights = { web = 1.0, books = 2.0 }\nalpha = 0.5\n" + SOURCES, ["r.toml:4: dataset.alpha", "tempers"]),
-        ("select = { wen = { min_length = 3 } }\n" + SOURCES, ["select.wen: no source", "did you mean 'web'?"]),
+        (
+            "select = { wen = { min_length = 3 } }\n" + SOURCES,
+            ["r.toml:3: dataset.select.wen\n  no source", 'did you mean "web"?'],
+        ),
         ("select = { web = { min_lenght = 3 } }\n" + SOURCES, ["dataset.select.web.min_lenght", "min_length"]),
         ("eval_samples = 5\n" + SOURCES, ["r.toml:3: dataset.eval_samples", "dataset.select.NAME.eval_samples"]),
         ('shard_streams_by = "file"\n' + SOURCES, ["r.toml:3: dataset.shard_streams_by", "all ranks together"]),

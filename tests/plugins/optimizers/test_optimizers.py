@@ -1,4 +1,4 @@
-"""adamw, adam and muon against torch's own optimizers and a plain reference."""
+"""Each optimizer against torch's own and a plain reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import evolve
 from torch import nn
 
 from neobert import BuildContext, ParameterGroup
-from neobert_plugins.optimizers import Adam, AdamW, Muon
+from neobert_plugins.optimizers import Adam, AdamW, Muon, StableAdamW
 
 SHAPES = {
     "matrix": {
@@ -104,6 +104,85 @@ def test_adam_follows_the_papers_and_decays_only_where_it_is_meant(options):
             torch.testing.assert_close(after[name], expected, atol=1e-12, rtol=1e-9, msg=name)
 
 
+def plain_stable_adamw(weight, gradients, *, lr, betas, eps, decay):
+    """Algorithm 2 of arXiv:2304.13013, with its own way of writing the moments; also the divisor of each step."""
+    v, u, divisors = torch.zeros_like(weight), torch.zeros_like(weight), []
+    for t, gradient in enumerate(gradients, start=1):
+        hat1, hat2 = (beta * (1 - beta ** (t - 1)) / (1 - beta**t) for beta in betas)
+        v = hat1 * v + (1 - hat1) * gradient
+        u = hat2 * u + (1 - hat2) * gradient**2
+        rms = (gradient**2 / torch.clamp(u, min=eps**2)).mean().sqrt().item()
+        divisors.append(max(1.0, rms))
+        eta = lr / divisors[-1]
+        weight = weight - eta * decay * weight - eta * v / (u.sqrt() + eps)
+    return weight, divisors
+
+
+def test_stable_adamw_follows_the_paper():
+    options = StableAdamW(lr=0.01, weight_decay=0.3)
+    groups = make_groups(dtype=torch.float64)
+    optimizer = build(options, groups)
+    before = {name: parameter.detach().clone() for name, parameter in named(groups).items()}
+    history = {name: [] for name in before}
+    for step in range(6):
+        set_gradients(groups, step)
+        for name, parameter in named(groups).items():
+            # A spike at the fourth step, in some tensors; one that never learns much, in another.
+            parameter.grad *= 50.0 if step == 3 and "blocks.0" in name else 1.0
+            parameter.grad *= 1e-9 if name == "loss.decoder" else 1.0
+            history[name].append(parameter.grad.clone())
+        optimizer.step()
+    spiked = {}
+    for group in groups:
+        for name, parameter in group.parameters.items():
+            expected, divisors = plain_stable_adamw(
+                before[name],
+                history[name],
+                lr=options.lr,
+                betas=options.betas,
+                eps=options.eps,
+                decay=options.weight_decay if group.decay else 0.0,
+            )
+            torch.testing.assert_close(parameter.detach(), expected, atol=1e-13, rtol=1e-11, msg=name)
+            spiked[name] = divisors[3]
+    assert spiked["encoder.blocks.0.wide"] > 1.5
+    assert spiked["encoder.blocks.1.wide"] < 1.3
+    assert spiked["loss.decoder"] == 1.0
+
+
+def test_stable_adamw_is_adamw_while_gradients_keep_their_size():
+    ours, theirs = make_groups(dtype=torch.float64), make_groups(dtype=torch.float64)
+    found = [build(StableAdamW(), ours), build(AdamW(), theirs)]
+    for step in range(4):
+        for groups, optimizer in zip((ours, theirs), found, strict=True):
+            set_gradients(groups, 0)  # the same each time
+            for parameter in named(groups).values():
+                parameter.grad *= 0.9**step
+            optimizer.step()
+    for name, parameter in named(theirs).items():
+        torch.testing.assert_close(named(ours)[name], parameter, atol=1e-13, rtol=1e-11, msg=name)
+
+
+def test_stable_adamw_keeps_state_as_torch_does_and_leaves_what_has_no_gradient():
+    groups = make_groups()
+    optimizer = build(StableAdamW(), groups)
+    set_gradients(groups, 0)
+    still = named(groups)["encoder.norm"]
+    still.grad, before = None, still.detach().clone()
+    assert optimizer.step(lambda: 1.5) == 1.5
+    assert torch.equal(still, before)
+    assert still not in optimizer.state
+    for name, parameter in named(groups).items():
+        if parameter is not still:
+            state = optimizer.state[parameter]
+            assert set(state) == {"step", "exp_avg", "exp_avg_sq"}, name
+            assert state["step"].device.type == "cpu"
+    # Taken up one step later than the others: its own correction of the start at zero.
+    set_gradients(groups, 1)
+    optimizer.step()
+    assert [float(optimizer.state[p]["step"]) for p in named(groups).values()].count(1.0) == 1
+
+
 def test_adamw_is_fused_and_keeps_the_cores_groups_and_names():
     groups = make_groups()
     optimizer = build(AdamW(), groups)
@@ -184,6 +263,18 @@ def test_muon_takes_either_part_alone(roles):
     assert all(not torch.equal(before[name], after[name]) for name in before)
 
 
+def test_muon_decays_only_where_it_is_meant():
+    groups = make_groups()
+    optimizer = build(Muon(lr=0.1, adamw_lr=0.1, weight_decay=0.5), groups)
+    before = {name: p.detach().clone() for name, p in named(groups).items()}
+    for parameter in named(groups).values():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for group in groups:
+        for name, parameter in group.parameters.items():
+            torch.testing.assert_close(parameter.detach(), before[name] * (0.95 if group.decay else 1.0), msg=name)
+
+
 def test_muon_keeps_all_state_where_the_loop_looks_for_it():
     groups = make_groups()
     optimizer = build(Muon(), groups)
@@ -195,7 +286,9 @@ def test_muon_keeps_all_state_where_the_loop_looks_for_it():
     assert set(optimizer.state_dict()) == {"state", "param_groups"}
 
 
-@pytest.mark.parametrize("options", [AdamW(), Adam(), Muon()], ids=["adamw", "adam", "muon"])
+@pytest.mark.parametrize(
+    "options", [AdamW(), Adam(), StableAdamW(), Muon()], ids=["adamw", "adam", "stable_adamw", "muon"]
+)
 def test_a_loaded_state_dict_goes_on_bit_for_bit(options):
     whole = make_groups()
     expected = train(build(options, whole), whole, 6)
@@ -247,6 +340,8 @@ def test_muons_group_options_are_json_values():
         (AdamW, {"betas": (0.9,)}),
         (AdamW, {"weight_decay": -0.1}),
         (Adam, {"eps": 0.0}),
+        (StableAdamW, {"eps": 0.0}),
+        (Muon, {"clip_attention_logits": 0.0}),
         (Muon, {"momentum": 1.0}),
         (Muon, {"ns_steps": 0}),
     ],

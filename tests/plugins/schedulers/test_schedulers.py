@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neobert import BuildContext
-from neobert_plugins.schedulers import Constant, Cosine, Linear, WarmupStableDecay
+from neobert_plugins.schedulers import Constant, Cosine, InverseSquareRoot, Linear, WarmupStableDecay
 
 FALLING = [Cosine, Linear, WarmupStableDecay]
 
@@ -71,7 +72,8 @@ def test_agrees_with_transformers_after_the_warm_up_and_is_one_step_ahead_during
         assert ours(step) == pytest.approx(reference(step), abs=1e-12), step
 
 
-def test_wsd_agrees_with_transformers_linear_decay():
+@pytest.mark.parametrize("shape", ["linear", "cosine", "1-sqrt"])
+def test_wsd_agrees_with_transformers_in_each_shape(shape):
     from transformers.optimization import get_wsd_schedule
 
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -80,12 +82,49 @@ def test_wsd_agrees_with_transformers_linear_decay():
         num_warmup_steps=10,
         num_decay_steps=30,
         num_training_steps=100,
-        decay_type="linear",
+        decay_type=shape,
         min_lr_ratio=0.25,
     ).lr_lambdas[0]
-    ours = build(WarmupStableDecay(warmup_steps=10, decay_steps=30, final_lr_ratio=0.25), 100)
+    ours = build(
+        WarmupStableDecay(warmup_steps=10, decay_steps=30, final_lr_ratio=0.25, decay_shape=shape),
+        100,
+    )
     for step in range(10, 110):
         assert ours(step) == pytest.approx(reference(step), abs=1e-12), step
+
+
+def test_the_shapes_of_wsd_by_hand():
+    def factor(shape: str, step: int) -> float:
+        return build(WarmupStableDecay(decay_steps=16, final_lr_ratio=0.2, decay_shape=shape), 32)(step)
+
+    for shape in ("linear", "cosine", "1-sqrt"):
+        assert [factor(shape, step) for step in (0, 16, 32, 40)] == [1.0, 1.0, 0.2, 0.2]
+    assert factor("linear", 20) == pytest.approx(0.2 + 0.8 * (1 - 4 / 16))
+    assert factor("cosine", 20) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2)
+    assert factor("1-sqrt", 20) == pytest.approx(0.2 + 0.8 * (1 - 0.5))
+
+
+@pytest.mark.parametrize("timescale", [None, 40])
+@pytest.mark.parametrize("warmup", [0, 10])
+def test_inverse_sqrt_agrees_with_transformers(warmup, timescale):
+    from transformers.optimization import get_inverse_sqrt_schedule
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = get_inverse_sqrt_schedule(optimizer, num_warmup_steps=warmup, timescale=timescale).lr_lambdas[0]
+    ours = build(InverseSquareRoot(warmup_steps=warmup, timescale=timescale), 100)
+    for step in range(warmup - 1):
+        assert ours(step) == pytest.approx(reference(step + 1), abs=1e-12), step
+    for step in range(warmup, 300):
+        assert ours(step) == pytest.approx(reference(step), abs=1e-12), step
+
+
+def test_inverse_sqrt_is_the_root_of_warm_up_over_step_and_knows_no_end():
+    schedule = build(InverseSquareRoot(warmup_steps=10), 20)
+    assert [schedule(step) for step in (0, 9, 10, 40, 160)] == [0.1, 1.0, 1.0, 0.5, 0.25]
+    assert schedule == build(InverseSquareRoot(warmup_steps=10), 2000)
+    assert build(InverseSquareRoot(warmup_percent=50.0), 20) == schedule
+    assert build(InverseSquareRoot(timescale=3), 20)(9) == 0.5
+    assert build(InverseSquareRoot(), 20)(30_000) == 0.5
 
 
 def test_the_first_update_moves_and_the_warm_up_ends_at_the_base_rate():
@@ -143,16 +182,18 @@ def test_a_percentage_that_reads_like_a_fraction_is_questioned():
         {"decay_steps": 0},
         {"decay_percent": -1.0},
         {"final_lr_ratio": 1.5},
+        {"timescale": 0},
     ],
 )
 def test_values_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Cosine(**wrong)
+        (InverseSquareRoot if "timescale" in wrong else Cosine)(**wrong)
 
 
 def test_a_negative_step_is_refused():
-    with pytest.raises(ValueError, match="already done"):
-        build(Cosine(), 10)(-1)
+    for options in (Cosine(), InverseSquareRoot()):
+        with pytest.raises(ValueError, match="already done"):
+            build(options, 10)(-1)
 
 
 percents = st.none() | st.floats(0, 100)
@@ -164,9 +205,11 @@ percents = st.none() | st.floats(0, 100)
     warmup_percent=percents,
     decay_percent=percents,
     final=st.floats(0, 1),
+    shape=st.sampled_from(["linear", "cosine", "1-sqrt"]),
 )
-def test_rises_then_falls_within_its_bounds_and_is_pure(kind, max_steps, warmup_percent, decay_percent, final):
-    options = kind(warmup_percent=warmup_percent, decay_percent=decay_percent, final_lr_ratio=final)
+def test_rises_then_falls_within_its_bounds_and_is_pure(kind, max_steps, warmup_percent, decay_percent, final, shape):
+    more = {"decay_shape": shape} if kind is WarmupStableDecay else {}
+    options = kind(warmup_percent=warmup_percent, decay_percent=decay_percent, final_lr_ratio=final, **more)
     schedule = build(options, max_steps)
     factors = [schedule(step) for step in range(max_steps + 5)]
     warmup = options.warmup(max_steps)
@@ -178,3 +221,30 @@ def test_rises_then_falls_within_its_bounds_and_is_pure(kind, max_steps, warmup_
     assert all(factor >= final for factor in fall)
     again = pickle.loads(pickle.dumps(schedule))  # noqa: S301
     assert [again(step) for step in reversed(range(max_steps + 5))] == factors[::-1]
+
+
+spans = st.integers(1, 60)
+
+
+@settings(deadline=None)
+@given(
+    kind=st.sampled_from([*FALLING, Constant, InverseSquareRoot]),
+    percents=st.tuples(percents, percents),
+    steps=st.tuples(st.integers(0, 20), st.none() | st.integers(1, 30)),
+    max_steps=st.tuples(spans, spans),
+    done=spans,
+)
+def test_a_change_of_the_past_is_explained_exactly_when_there_is_one(kind, percents, steps, max_steps, done):
+    """With equal options and another length of the run, for any steps done in the old one."""
+    falls = kind in FALLING
+    options = kind(
+        warmup_steps=steps[0],
+        warmup_percent=percents[0],
+        **({"decay_steps": steps[1], "decay_percent": percents[1]} if falls else {}),
+    )
+    before, now = (build(options, length) for length in max_steps)
+    done = min(done, *max_steps)
+    differs = any(before(step) != now(step) for step in range(done))
+    fits = all(not check(options, length) for length in max_steps)
+    if fits:  # anything else is refused before it is run
+        assert bool(options.explain_change(options, done, max_steps)) == differs

@@ -12,8 +12,9 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from neobert import BuildContext, UserError
+from neobert import BuildContext, Roles, UserError
 from neobert.files import write_manifest
+from neobert.testing import make_context
 from neobert_plugins.tokenizers import wordpiece
 from neobert_plugins.tokenizers.options import Pretrained, TrainWordPiece
 
@@ -111,6 +112,28 @@ def test_streams_are_read_up_to_a_limit():
         )
     )
     assert "cafe" in tokenizer.tokenize("café")
+
+
+def test_texts_of_every_role_are_trained_on():
+    roles = Roles(required=("query", "positive"), optional=("negatives", "label"))
+    columns = {
+        "query": ["abc abc"] * 4,
+        "positive": ["def"] * 4,
+        "negatives": [["ghi", None]] * 4,
+        "label": ["jkl"] * 4,
+    }
+    rows = datasets.Dataset.from_dict(columns)
+    for found in (rows, rows.to_iterable_dataset()):
+        vocabulary = TrainWordPiece(vocab_size=60).build(context_of(found, roles)).get_vocab()
+        assert {"abc", "def", "ghi"} <= vocabulary.keys()
+        assert "j" not in vocabulary
+    ids = datasets.Dataset.from_dict({"query": [[1]], "positive": [[2]]})
+    with pytest.raises(UserError, match="holds token ids"):
+        TrainWordPiece().build(context_of(ids, roles))
+
+
+def context_of(rows, roles):
+    return make_context(dataset={"train": rows}, roles=roles)
 
 
 def test_token_ids_are_no_text():
