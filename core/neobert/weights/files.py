@@ -66,7 +66,7 @@ class WeightFiles:
     def projection(self) -> dict[str, Tensor]:
         """``weight`` and maybe ``bias`` of a sentence encoder's linear layer; empty where there is none."""
         file = self.location.folder / PROJECTION_FOLDER / SINGLE_FILE
-        found = _read(file) if file.is_file() else {}
+        found = _readable(file, _read) if file.is_file() else {}
         return {name.removeprefix("linear."): tensor for name, tensor in found.items()}
 
 
