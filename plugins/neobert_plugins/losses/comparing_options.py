@@ -142,7 +142,7 @@ def is_alone(recipe: Any) -> bool:
 def may_have_hard_negatives(recipe: Any) -> bool:
     """As far as the recipe tells."""
     given = getattr(recipe.datacollator.options, "batch_fields", None)
-    columns = getattr(recipe.dataset.served, "columns", None)
+    columns = getattr(recipe.dataset.served, "role_columns", None)
     mapped = not columns or any(role.startswith("negative") for role in columns)
     return mapped and (given is None or "negative" in given)
 

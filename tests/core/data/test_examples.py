@@ -176,7 +176,7 @@ def test_prefixes_that_leave_no_room_are_all_named(examples):
 
 def test_negatives_that_a_prefix_alone_would_tell_apart_are_refused(examples):
     columns = {"query": ["w1"], "positive": ["w2"], "negatives": [["w3"]]}
-    with pytest.raises(UserError, match=r"prefixes\.positive is set and dataset\.prefixes\.negatives is not"):
+    with pytest.raises(UserError, match=r"role_prefixes\.positive is set and dataset\.role_prefixes\.negatives is not"):
         examples(PAIRS, columns, role_prefixes={"positive": "w9 "})
     examples(PAIRS, columns, role_prefixes={"positive": "w9 ", "negatives": ""})
     examples(PAIRS, {**columns, "negatives": [[]]}, role_prefixes={"positive": "w9 "})
@@ -276,7 +276,7 @@ def test_token_ids_in_the_place_of_texts(examples, tokenizer):
         examples(PAIRS, {"query": [[6], [7, None]], "positive": [[8], [9]]})
     with pytest.raises(UserError, match="row 0 of train has the tokenizer's special tokens around its ids"):
         examples(PAIRS, {"query": [[2, 6, 3]], "positive": [[8]]})
-    with pytest.raises(UserError, match=r"dataset\.prefixes is set, and train is tokenized already"):
+    with pytest.raises(UserError, match=r"dataset\.role_prefixes is set, and train is tokenized already"):
         examples(PAIRS, {"query": [[6]], "positive": [[8]]}, role_prefixes={"query": "w1"})
 
 

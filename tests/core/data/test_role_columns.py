@@ -95,7 +95,7 @@ def test_a_column_has_one_role():
 
 
 def test_a_role_that_columns_leaves_out_is_named():
-    assert "role positive: columns has no column for it" in refused(rows(a=["x"], b=["y"]), query="a")
+    assert "role positive: role_columns has no column for it" in refused(rows(a=["x"], b=["y"]), query="a")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_rows_reserved_for_evaluation_have_the_roles_too():
 
 def test_what_a_recipe_can_be_told_without_data():
     faults = dict(mapping_faults({"qury": "a"}, {"negative": "x", "teacher_scores": "y"}, PAIRS))
-    assert "did you mean 'query'?" in faults["columns.qury"]
+    assert "did you mean 'query'?" in faults["role_columns.qury"]
     assert "did you mean 'negatives'?" in faults["role_prefixes.negative"]
     assert "no text stands in it" in faults["role_prefixes.teacher_scores"]
     assert dict(selection_faults({"query": "a"}, {}, "text", PAIRS)).keys() == {"role_columns.query", "text_column"}

@@ -14,8 +14,8 @@ from neobert.cli import main
 WORDS = ["the", "list", "of", "all", "items", "is", "returned", "when", "a", "key", "in", "map", "no", "value", "none"]
 STATE = "checkpoints/6/state.safetensors"
 PAIRS = (
-    '--dataset={name = "files", path = "pairs.jsonl", columns = {query = "q", positive = "p", negatives = "n"}, '
-    'prefixes = {query = "the key "}, eval_samples = 8}'
+    '--dataset={name = "files", path = "pairs.jsonl", role_columns = {query = "q", positive = "p", negatives = "n"}, '
+    'role_prefixes = {query = "the key "}, eval_samples = 8}'
 )
 RUNS = {
     "pairs": ("pairs", "info_nce", PAIRS),
@@ -23,14 +23,14 @@ RUNS = {
         "sentences",
         "simcse",
         PAIRS.replace('query = "q", positive = "p", negatives = "n"', 'sentence = "q"').replace(
-            "prefixes = {query", "prefixes = {sentence"
+            "role_prefixes = {query", "role_prefixes = {sentence"
         ),
     ),
     "labelled": (
         "labelled",
         "supcon",
         PAIRS.replace('query = "q", positive = "p", negatives = "n"', 'text = "p", label = "kind"').replace(
-            'prefixes = {query = "the key "}, ', ""
+            'role_prefixes = {query = "the key "}, ', ""
         ),
     ),
     "scored_pairs": (
@@ -38,7 +38,7 @@ RUNS = {
         "cosent",
         PAIRS.replace(
             'query = "q", positive = "p", negatives = "n"', 'sentence1 = "q", sentence2 = "p", score = "how"'
-        ).replace('prefixes = {query = "the key "}, ', ""),
+        ).replace('role_prefixes = {query = "the key "}, ', ""),
     ),
 }
 
@@ -98,7 +98,7 @@ def test_every_form_is_trained_on_evaluated_and_resumed_bit_for_bit(rows, name):
 )
 def test_workers_counting_and_streams_resume_too(rows, more):
     assert run("pairs", *more) == 0
-    assert run("pairs", "--trainer.output_dir=stopped", "--trainer.max_steps=3", *more, "--trainer.save_steps=3") == 0
+    assert run("pairs", "--trainer.output_dir=stopped", "--trainer.max_steps=3", *more) == 0
     resumed = run("pairs", "--trainer.output_dir=stopped", "--trainer.resume_from_checkpoint=latest", *more)
     assert resumed == 0
     assert Path("stopped", STATE).read_bytes() == Path("run", STATE).read_bytes()
