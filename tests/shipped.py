@@ -41,6 +41,13 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
         "--model.weights=FOLDER/runs/pretrain",
         "--tokenizer.path=FOLDER/runs/pretrain",
     ),
+    "contrastive.toml": (
+        *_FEW,
+        "--model.weights=FOLDER/runs/pretrain",
+        "--tokenizer.path=FOLDER/runs/pretrain",
+        "--dataset.roots=[]",
+        "--trainer.per_device_train_batch_size=8",
+    ),
     "neobert/stage1.toml": (
         *_SMALL_MODEL,
         *_SMALL_TOKENIZER,

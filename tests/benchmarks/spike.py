@@ -2,11 +2,11 @@
 
     python -m tests.benchmarks.spike [--steps 240] [--at 150] [--bad 4] [--key trainer.x=y ...]
 
-A small NeoBERT trains on the text of recipes/pretrain.toml. Of the data of ``--bad`` steps from step ``--at`` on, every
-masked token's label is one and the same word, as of a broken shard: the place in the data is spoiled and not the step,
-so that a run which goes back meets the rest of it again. Printed: the training loss of each run around that place,
-the held-out loss before and after, and how far the loss and gradient norm of a sound run ever are from the range of the
-steps before, which is what a threshold has to stay above.
+A small NeoBERT trains on the text of recipes/pretrain.toml. In the data of ``--bad`` steps from step ``--at`` on, the
+label of every masked token is one and the same rare word, as of a broken shard. The place in the data is spoiled, not
+the step, so that a run which goes back meets the rest of it again. Printed: the training loss of each run around that
+place, the held-out loss before and after, and how far the loss and gradient norm of sound data ever are above the range
+of the steps before, which is what a threshold has to stay above.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -53,9 +54,10 @@ RUNS: dict[str, tuple[str, ...]] = {
     "skip": ("trainer.guard.action=skip", *JUDGED),
     "rollback": ("trainer.guard.action=rollback", *JUDGED),
 }
-SPOILED_LABEL = 5
+RARE = 4000
+"""Near the end of the vocabulary, which is in the order of frequency."""
 AROUND = 12
-Losses = dict[int, float]
+Lines = list[dict[str, float]]
 
 
 def main() -> None:
@@ -95,7 +97,7 @@ def watched(places: list[Cursor]) -> Iterator[None]:
 
 @contextmanager
 def spoiling(places: list[Cursor]) -> Iterator[None]:
-    """What ends at one of these places has one word for all labels."""
+    """What ends at one of these places has one rare word for all labels."""
     steps = TrainingData.steps
 
     def spoiled(self: TrainingData, cursor: Cursor, first_step: int) -> Iterator[Any]:
@@ -111,7 +113,7 @@ def spoiling(places: list[Cursor]) -> Iterator[None]:
 
 def spoil(micro: Any) -> Any:
     labels = micro.batch.fields["labels"]
-    fields = {**micro.batch.fields, "labels": labels.new_full(labels.shape, SPOILED_LABEL)}
+    fields = {**micro.batch.fields, "labels": labels.new_full(labels.shape, RARE)}
     return evolve(micro, batch=evolve(micro.batch, fields=fields))
 
 
@@ -127,30 +129,28 @@ def train(title: str, common: tuple[str, ...], parent: str) -> str:
     return "".join(f"{title}: {line}\n" for line in told)
 
 
-def lines_of(folder: Path) -> list[dict[str, float]]:
+def lines_of(folder: Path) -> Lines:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def show(runs: Mapping[str, list[dict[str, float]]], at: int, steps: int) -> None:
-    losses = {
-        title: {int(line["step"]): line["train/loss"] for line in lines if "train/loss" in line}
-        for title, lines in runs.items()
-    }
-    near = range(max(1, at - AROUND), min(steps, at + 3 * AROUND) + 1, 2)
-    most = max(max(found.get(step, 0.0) for step in near) for found in losses.values())
-    least = min(min(found.get(step, most) for step in near) for found in losses.values())
+def show(runs: Mapping[str, Lines], at: int, steps: int) -> None:
+    losses = {title: of_training(lines) for title, lines in runs.items()}
+    near = range(max(1, at - AROUND), min(steps, at + 3 * AROUND) + 1)
+    seen = [found[step] for found in losses.values() for step in near if step in found]
     print(f"\n{'step':>5} | " + " | ".join(f"{title:<26}" for title in runs))
-    for step in near:
-        print(f"{step:>5} | " + " | ".join(f"{bar(found.get(step), least, most):<26}" for found in losses.values()))
+    for step in (step for step in near if abs(step - at) <= AROUND or step % 4 == 0):
+        bars = (bar(found.get(step), min(seen), max(seen)) for found in losses.values())
+        print(f"{step:>5} | " + " | ".join(f"{text:<26}" for text in bars))
     print(f"\n{'':<12}{'held-out before':>16}{'after':>10}")
     for title, lines in runs.items():
-        first, last = (
-            line["eval/loss"]
-            for line in (*[x for x in lines if "eval/loss" in x][:1], *[x for x in lines if "eval/loss" in x][-1:])
-        )
-        print(f"{title:<12}{first:>16.4f}{last:>10.4f}")
+        held_out = [line["eval/loss"] for line in lines if "eval/loss" in line]
+        print(f"{title:<12}{held_out[0]:>16.4f}{held_out[-1]:>10.4f}")
     for window in (50, 100):
-        furthest(runs["sound data"], window)
+        print(furthest(runs["sound data"], window))
+
+
+def of_training(lines: Lines) -> dict[int, float]:
+    return {int(line["step"]): line["train/loss"] for line in lines if "train/loss" in line}
 
 
 def bar(loss: float | None, least: float, most: float) -> str:
@@ -160,25 +160,23 @@ def bar(loss: float | None, least: float, most: float) -> str:
     return f"{loss:7.3f} {'#' * round(17 * (loss - least) / max(most - least, 1e-9))}"
 
 
-def furthest(lines: list[dict[str, float]], window: int) -> None:
-    """How many deviations above the median the worst step is, were each judged by the steps before it."""
+def furthest(lines: Lines, window: int) -> str:
+    """How many deviations above the median the furthest step is, each judged by the steps before it."""
     options = GuardOptions(action="skip", threshold=1.0, window=window)
     trained = [(line["train/loss"], line["train/grad_norm"]) for line in lines if "train/loss" in line]
-    worst = {"loss": 0.0, "gradient norm": 0.0}
-    import math
-
+    most_loss = most_norm = -math.inf
     for number in range(window, len(trained)):
-        losses, norms = (list(values) for values in zip(*trained[:number], strict=True))
-        loss, norm = range_of_losses(losses, options), range_of_norms(norms, options)
-        assert loss is not None
-        assert norm is not None
-        found = (
-            (trained[number][0] - loss.middle) / (loss.most - loss.middle),
-            math.log(trained[number][1] / norm.middle) / math.log(norm.most / norm.middle),
-        )
-        worst = {name: max(before, value) for (name, before), value in zip(worst.items(), found, strict=True)}
-    said = ", ".join(f"{name} {value:.2f}" for name, value in worst.items())
-    print(f"of sound data, the furthest above the median of {window} steps, in deviations: {said}")
+        before, (loss, norm) = trained[:number], trained[number]
+        losses = range_of_losses([found for found, _ in before], options)
+        norms = range_of_norms([found for _, found in before], options)
+        assert losses is not None
+        assert norms is not None
+        most_loss = max(most_loss, (loss - losses.middle) / (losses.most - losses.middle))
+        most_norm = max(most_norm, math.log(norm / norms.middle) / math.log(norms.most / norms.middle))
+    return (
+        f"of sound data, the furthest above the median of {window} steps, in deviations: loss {most_loss:.2f}, "
+        f"gradient norm {most_norm:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ CASES = [
     ("model", "neobert", {**SMALL_MODEL, "attn_backend": "eager", "dropout_prob": 0.2}),
     ("model", "neobert", {**SMALL_MODEL, "ngpt": True}),
     ("model", "neobert", {**SMALL_MODEL, "rope": False, "rms_norm": False, "hidden_act": "gelu"}),
+    ("model", "neobert", {**SMALL_MODEL, "global_every": 2, "window": 2, "local_rope_theta": 50.0}),
     ("tokenizer", "train_wordpiece", {"vocab_size": 90}),
     ("dataset", "stdlib", {"material": ("topics",)}),
     ("datacollator", "mlm", {}),

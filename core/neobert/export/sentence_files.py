@@ -18,6 +18,7 @@ from neobert.errors import UserError
 from neobert.export.prompts import Prompts
 from neobert.files import write_json
 from neobert.interfaces import SentenceHead
+from neobert.weights.files import PROJECTION_FOLDER
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,8 +61,8 @@ def write_sentence_files(directory: Path, head: SentenceHead, size: int, prompts
     pooling |= {"pooling_mode_mean_sqrt_len_tokens": False, "include_prompt": True}
     _write_module(directory / "1_Pooling", {"word_embedding_dimension": size, **pooling})
     if head.projection is not None:
-        modules.append(("2_Dense", "Dense"))
-        _write_dense(directory / "2_Dense", *head.projection)
+        modules.append((PROJECTION_FOLDER, "Dense"))
+        _write_dense(directory / PROJECTION_FOLDER, *head.projection)
     if head.normalize:
         modules.append((f"{len(modules)}_Normalize", "Normalize"))
         _write_module(directory / modules[-1][0], {})

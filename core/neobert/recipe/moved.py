@@ -25,7 +25,6 @@ _SAVED = "`trainer.save_steps`"
 _LENGTH = "`dataset.max_seq_length`"
 _RESUME = "`trainer.resume_from_checkpoint`"
 _HUB = 'an option of `dataset.name = "hub"`'
-_LOSS_OPTION = "an option of the contrastive loss, in `[loss]`"
 
 MOVED: dict[str, str] = {
     # top level
@@ -162,10 +161,10 @@ MOVED: dict[str, str] = {
     "glue.num_workers": _TUNING,
     "glue.preprocessing_num_proc": _TUNING,
     "contrastive": "a contrastive run is a recipe: the `[loss]`, `[datacollator]` and `[dataset]` say how",
-    "contrastive.temperature": _LOSS_OPTION,
-    "contrastive.pooling": _LOSS_OPTION,
+    "contrastive.temperature": "`loss.temperature`",
+    "contrastive.pooling": "`loss.pooling`",
     "contrastive.loss_type": "`loss.name`",
-    "contrastive.hard_negative_weight": _LOSS_OPTION,
+    "contrastive.hard_negative_weight": "`loss.hard_negative_weight`",
     "contrastive.pretraining_prob": "the `probability` of each `[objectives.NAME]` table",
     "contrastive.pretrained_checkpoint_dir": _START,
     "contrastive.pretrained_checkpoint": _START,

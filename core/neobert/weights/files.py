@@ -34,6 +34,8 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 """Names of the format; every other is some integer."""
+PROJECTION_FOLDER = "2_Dense"
+"""In a sentence encoder's folder: the linear layer behind its pooling, ``linear.weight`` (E, C) and ``linear.bias``."""
 
 
 @frozen
@@ -60,6 +62,12 @@ class WeightFiles:
     tensors: dict[str, Tensor]
     config: dict[str, Any]
     """``config.json``, else the [model] table of ``recipe.toml``, else empty."""
+
+    def projection(self) -> dict[str, Tensor]:
+        """``weight`` and maybe ``bias`` of a sentence encoder's linear layer; empty where there is none."""
+        file = self.location.folder / PROJECTION_FOLDER / SINGLE_FILE
+        found = _readable(file, _read) if file.is_file() else {}
+        return {name.removeprefix("linear."): tensor for name, tensor in found.items()}
 
 
 def find_weights(path: Path) -> Location:

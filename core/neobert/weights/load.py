@@ -15,7 +15,7 @@ from attrs import evolve
 from torch import Tensor
 
 from neobert.errors import UserError
-from neobert.weights.files import Location, WeightFiles, find_weights, read_shapes, read_weights
+from neobert.weights.files import PROJECTION_FOLDER, Location, WeightFiles, find_weights, read_shapes, read_weights
 from neobert.weights.placing import Placing
 from neobert.weights.vocabulary import compare_vocabulary
 
@@ -120,6 +120,7 @@ def _plan_foreign(placing: Placing, files: WeightFiles, encoder: Any, loss: Any)
         ours, head, notes = *_as_exported(files.tensors, encoder), []
     embedding = encoder.input_embedding.weight
     placing.plan(encoder.state_dict(keep_vars=True), ours, {id(embedding)})
+    notes = [*notes, *_plan_projection(placing, files, loss)]
     targets = _head_of(loss)
     if not targets:
         return [*notes, *_left_out(head)]
@@ -129,6 +130,21 @@ def _plan_foreign(placing: Placing, files: WeightFiles, encoder: Any, loss: Any)
     named = {f"head {name}": tensor for name, tensor in targets.items()}
     placing.plan(named, {f"head {name}": tensor for name, tensor in head.items()}, {*map(id, targets.values())})
     return list(notes)
+
+
+def _plan_projection(placing: Placing, files: WeightFiles, loss: Any) -> list[str]:
+    """The linear layer behind a pooling: a sentence encoder's folder has it in a file of its own."""
+    saved = files.projection()
+    layer = loss.sentence_head().projection if hasattr(loss, "sentence_head") else None
+    if layer is None:
+        return [f"without its projection ({PROJECTION_FOLDER}), for which this loss has no place"] if saved else []
+    if not saved:
+        return ["the loss's projection starts afresh"]
+    weight, bias = layer
+    targets = {"weight": weight} | ({} if bias is None else {"bias": bias})
+    named = {f"projection {name}": tensor for name, tensor in targets.items()}
+    placing.plan(named, {f"projection {name}": tensor for name, tensor in saved.items()}, set())
+    return []
 
 
 def _check_tie(placing: Placing, head: Tensor | None, embedding: Tensor | None) -> None:

@@ -22,8 +22,11 @@ FIXED = (*SHAPES, "hidden_act", "rms_norm", "rope", "ngpt")
 FREE = ("norm_eps", "base_scale")
 
 
-def compare(options: NeoBERT, vocab_size: int, theirs: Description) -> list[str]:
-    """Notes on what differs and may; raises UserError with every difference of a kind that may not."""
+def compare(options: NeoBERT, vocab_size: int | None, theirs: Description) -> list[str]:
+    """Notes on what differs and may; raises UserError with every difference of a kind that may not.
+
+    ``vocab_size`` is None where there is no tokenizer yet.
+    """
     wrong = [*_wrong(options, theirs.values)]
     if wrong:
         # Alone, it is told where rows are counted, by who knows the tokenizer.
@@ -56,11 +59,12 @@ def _wrong(options: NeoBERT, theirs: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _vocabulary(vocab_size: int, theirs: dict[str, Any]) -> Iterator[str]:
-    there = theirs.get("vocab_size", vocab_size)
-    if there != vocab_size:
-        padding = ", which is no fault where the rest is padding beyond the tokenizer" if there < vocab_size else ""
-        yield f"{there} vocabulary entries there, {vocab_size} in this recipe, by its tokenizer{padding}"
+def _vocabulary(vocab_size: int | None, theirs: dict[str, Any]) -> Iterator[str]:
+    there = theirs.get("vocab_size")
+    if vocab_size is None or there in (None, vocab_size):
+        return
+    padding = ", which is no fault where the rest is padding beyond the tokenizer" if there < vocab_size else ""
+    yield f"{there} vocabulary entries there, {vocab_size} in this recipe, by its tokenizer{padding}"
 
 
 def _free(options: NeoBERT, theirs: dict[str, Any]) -> Iterator[str]:

@@ -44,7 +44,9 @@ def import_weights(
     }
     if any(name.startswith(BODY_PREFIX) for name in rest):
         rest = {name.removeprefix(BODY_PREFIX): tensor for name, tensor in rest.items()}
-    notes = compare(options, vocab_size, described(config, rest))
+    # Without values, weights are looked at before there is a tokenizer: the embedding's rows are made up then.
+    known = not any(tensor.is_meta for tensor in tensors.values())
+    notes = compare(options, vocab_size if known else None, described(config, rest))
     if "embed_tokens.weight" in rest:
         return _from_native(options, rest), head, ["EuroBERT layout", *notes]
     if options.ngpt:

@@ -145,17 +145,20 @@ def make_examples(tokenizer):
             tokenizer=tokenizer,
             vocab_size=128,
         )
+        trainer = {
+            "per_device_train_batch_size": 4,
+            "per_device_eval_batch_size": 4,
+            "gradient_accumulation_steps": 1,
+            "enforce_full_packed_batches": True,
+            "eval_max_batches": None,
+            "export_attn_backend": None,  # of no matter to data
+        }
         recipe = SimpleNamespace(
             dataset=Part(kind="dataset", name="x", options=dataset, served=keys),
             datacollator=Part(
                 kind="datacollator", name="y", options=collator, served=of(CollatorKeys, packing_window=32)
             ),
-            trainer=of(
-                TrainerOptions,
-                per_device_train_batch_size=4,
-                per_device_eval_batch_size=4,
-                export_attn_backend="eager",
-            ),
+            trainer=TrainerOptions(**trainer | {name: wanted[name] for name in wanted if name in trainer}),
         )
         built = {"train": rows} | ({} if held_out is None else {"eval": held_out})
         if dataset is not None:

@@ -110,6 +110,23 @@ def test_another_shape(refused: Refused) -> None:
     assert "the weights do not fit this recipe's [model]:" in said
     assert "hidden_size = 32 there, 64 in this recipe" in said
     assert "num_hidden_layers = 2 there, 3 in this recipe" in said
+    assert "vocabulary" not in said, "which the early look does not know"
+
+
+def test_a_shorter_context(refused: Refused) -> None:
+    said = refused(*FROM_RUN, "--model.max_position_embeddings=32")
+    assert "max_position_embeddings = 64 there, 32 in this recipe: raise it, or the context that the weights" in said
+
+
+def test_learned_positions_grow(go: Run) -> None:
+    """Looked at without values first, and then filled."""
+    learned = ("--trainer.max_steps=2", "--model.rope=false")
+    assert go(*learned)[0] == 0
+    status, said = go(*learned, *FROM_RUN, "--trainer.output_dir=second", "--model.max_position_embeddings=100")
+    assert status == 0
+    assert "64 learned positions there, 100 here: the others are copies of them, from the first on" in said
+    table = load_file("second/model_checkpoints/2/model.safetensors")["model.positional_embedding.weight"]
+    assert table.shape == (101, 32)
 
 
 def test_another_architecture(refused: Refused) -> None:

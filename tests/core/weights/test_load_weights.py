@@ -11,6 +11,7 @@ from torch import nn
 
 from neobert import UserError
 from neobert.files import write_manifest
+from neobert.interfaces import SentenceHead
 from neobert.weights import check_weights, find_weights, load_weights
 from neobert.weights.files import read_shapes
 
@@ -346,3 +347,50 @@ def test_a_header_is_all_that_shapes_need(encoder, file):
         n: (t.shape, t.dtype) for n, t in tensors.items()
     }
     assert all(tensor.is_meta for tensor in shapes.values())
+
+
+class ProjectingLoss(nn.Module):
+    def __init__(self, bias=True):
+        super().__init__()
+        self.projection = nn.Linear(3, 2, bias=bias)
+
+    def sentence_head(self):
+        layer = self.projection
+        return SentenceHead(pooling="mean", normalize=True, projection=(layer.weight, layer.bias))
+
+
+def sentence_folder(folder, encoder, **projection):
+    """An export of a sentence encoder, its linear layer in a folder of its own."""
+    folder.mkdir()
+    save_file(filled(encoder), folder / "model.safetensors")
+    if projection:
+        (folder / "2_Dense").mkdir()
+        save_file(
+            {f"linear.{name}": tensor for name, tensor in projection.items()}, folder / "2_Dense/model.safetensors"
+        )
+    return folder
+
+
+def test_a_sentence_encoders_projection_is_taken(tmp_path):
+    encoder, loss = Encoder(), ProjectingLoss()
+    folder = sentence_folder(tmp_path / "export", encoder, weight=torch.full((2, 3), 5.0), bias=torch.full((2,), 6.0))
+    load_weights(folder, encoder, loss)
+    assert torch.equal(loss.projection.weight, torch.full((2, 3), 5.0))
+    assert torch.equal(loss.projection.bias, torch.full((2,), 6.0))
+
+
+def test_a_projection_that_does_not_fit_is_refused(tmp_path):
+    encoder = Encoder()
+    folder = sentence_folder(tmp_path / "export", encoder, weight=torch.zeros(4, 3))
+    with pytest.raises(UserError) as error:
+        load_weights(folder, encoder, ProjectingLoss())
+    assert "projection weight is [4, 3] in the file, [2, 3] in the model" in str(error.value)
+    assert "missing in the file: projection bias" in str(error.value)
+
+
+def test_a_projection_without_its_counterpart_is_said(tmp_path):
+    encoder = Encoder()
+    having = sentence_folder(tmp_path / "having", encoder, weight=torch.zeros(2, 3), bias=torch.zeros(2))
+    assert "without its projection (2_Dense)" in load_weights(having, encoder, HeadlessLoss())
+    lacking = sentence_folder(tmp_path / "lacking", encoder)
+    assert "projection starts afresh" in load_weights(lacking, encoder, ProjectingLoss())

@@ -98,6 +98,12 @@ def faults(load):
 FINE = {
     "info_nce": ["--loss=info_nce"],
     "one pair with hard negatives": ["--loss=info_nce", "--trainer.per_device_train_batch_size=1"],
+    "one pair whose columns have hard negatives": [
+        "--loss=info_nce",
+        "--datacollator=pairs",
+        '--dataset.role_columns={query = "a", positive = "b", negative_1 = "c"}',
+        "--trainer.per_device_train_batch_size=1",
+    ],
     "one pair's tokens, packed": [
         "--loss=info_nce",
         "--datacollator=no_negatives",
@@ -213,6 +219,15 @@ REFUSED = {
             "--loss.teacher_temperature=2.0",
         ],
         {"loss.temperature": "has no effect", "loss.teacher_temperature": "has no effect"},
+    ),
+    "one pair whose columns have no hard negatives": (
+        [
+            "--loss=info_nce",
+            "--datacollator=pairs",
+            '--dataset.role_columns={query = "a", positive = "b"}',
+            f"--{BATCH}=1",
+        ],
+        {BATCH: "or hard negatives of its own"},
     ),
     "masks for pairs": (
         ["--loss=info_nce", "--datacollator=mlm"],
