@@ -92,7 +92,8 @@ class Collator(Protocol):
     """Examples to a batch, purely: the same examples and rng give the same batch."""
 
     def __call__(self, examples: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> Batch:
-        """Examples are mappings with ``input_ids``, special tokens and cutting already done; no padding is added.
+        """Examples are mappings with ``input_ids``, special tokens and cutting already done; no padding is added. Where
+        the options class states ``roles``, they are mappings of those: docs/columns.md.
 
         In a length warm-up an example may be a piece of a sequence, without the special tokens at its cut ends.
         """

@@ -111,7 +111,8 @@ def _apart(data: TrainingData, corpus: MixedStreamCorpus, number: int, micro_bat
         return Account(Ledger(corpus.cuts[name], name), own, partial(_stored_progress, number=number), part)
     source = corpus.source(data.options.seed)
     source.close()
-    wanted = int(source.lanes[number].share * ((micro_batches + 2) * data.shape.budget + 2 * source.length))
+    most = (micro_batches + 2 + len(corpus.parts)) * data.most_tokens + 2 * source.length
+    wanted = int(source.lanes[number].share * most)
     ledger = Ledger(_read(part, corpus.body, corpus.overflow, wanted), name)
 
     def of_stream(cursor: Cursor) -> Progress:

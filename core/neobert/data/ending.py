@@ -25,7 +25,7 @@ def steps_left(data: TrainingData, cursor: Cursor, most: int, *, done: int = 0) 
     wanted = options.in_steps(done, done + most)
     source = corpus.source(options.seed)
     source.begin(cursor)
-    if source.end - cursor.window * source.length > 2 * wanted * data.shape.budget:
+    if source.end - cursor.window * source.length > 2 * wanted * data.most_tokens:
         return None
     found, steps = sum(1 for _ in islice(data.pieces(cursor), wanted)), 0
     while steps < most and found >= (in_step := options.in_step(done + steps)):

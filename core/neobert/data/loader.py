@@ -6,6 +6,7 @@ from contextlib import closing
 from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from attrs import evolve, frozen
 
@@ -15,7 +16,6 @@ from neobert.data.workers import in_order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -111,12 +111,13 @@ def _pack(batch: Batch) -> _Parcel:
 
 
 def _to_bytes(tensor: Tensor) -> _Bytes:
-    flat = tensor.contiguous().reshape(-1)
-    if flat.stride() != (1,):  # of nothing at all, any stride counts as contiguous
-        flat = flat.clone(memory_format=torch.contiguous_format)
-    return flat.view(torch.uint8).numpy(), tensor.dtype, tensor.shape
+    if not tensor.numel():  # its strides may be any, and no view takes them
+        return np.empty(0, dtype=np.uint8), tensor.dtype, tensor.shape
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy(), tensor.dtype, tensor.shape
 
 
 def _from_bytes(parcel: _Bytes) -> Tensor:
     content, dtype, shape = parcel
+    if not content.size:
+        return torch.empty(shape, dtype=dtype)
     return torch.from_numpy(content).view(dtype).reshape(shape)

@@ -203,6 +203,13 @@ class TrainingData:
         while self._running:
             self._running.pop().close()
 
+    @property
+    def most_tokens(self) -> int:
+        """Of a micro-batch; where a number of examples are counted of a stream, as far as its first window tells."""
+        if self.counts is None or self.shape.packed:
+            return self.shape.budget
+        return max(1, int(self.corpus.cut.lengths.max(initial=0))) * self.shape.sequences
+
     @contextmanager
     def planner(self) -> Iterator[Planner]:
         """Plans over this data, for as long as its source is open."""

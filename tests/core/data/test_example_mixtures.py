@@ -210,3 +210,26 @@ def test_filters_are_of_an_examples_tokens(make_examples, mixture):
             strict=True,
         )
     )
+
+
+@pytest.mark.parametrize("streams", STREAMS)
+def test_examples_that_are_longer_than_a_budget_are_audited_too(make_examples, make_pairs, streams):
+    """A micro-batch of so many has more tokens than one that is packed."""
+    long = make_pairs(120, seed=1, negatives=(6, 8), lengths=(9, 12))
+    sources = {"a": source(train=long.to_iterable_dataset() if streams else long), "b": source(train=make_pairs(60))}
+    mix = Mix(sources=sources, weights={"a": 3.0, "b": 1.0}, one_source_a_batch=True)
+    data, _ = make_examples(None, dataset=mix)
+    assert data.most_tokens > 2 * data.shape.budget
+    assert audit(data, None, 60).faults == ()
+
+
+def test_where_a_mixture_ends_is_known_before(make_examples, make_pairs):
+    from neobert.data.ending import steps_left
+
+    long = make_pairs(40, seed=1, negatives=(6, 8), lengths=(9, 12))
+    sources = {"a": source(train=long), "b": source(train=make_pairs(600))}
+    mix = Mix(sources=sources, weights={"a": 9.0, "b": 1.0}, when_exhausted="stop")
+    data, _ = make_examples(None, dataset=mix)
+    steps = list(data.steps(data.start(), 0))
+    data.close()
+    assert steps_left(data, data.start(), 2 * len(steps)) == len(steps)

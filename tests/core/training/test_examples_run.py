@@ -74,7 +74,8 @@ def run(name, *tokens):
         "--optimizer=adamw",
         "--dataset.max_seq_length=32",
     )
-    return main(("recipe.toml", *parts, "--trainer.save_steps=2", *tokens))
+    saving = () if any("save_steps" in token for token in tokens) else ("--trainer.save_steps=2",)
+    return main(("recipe.toml", *parts, *saving, *tokens))
 
 
 def lines(folder):
