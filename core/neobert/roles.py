@@ -137,20 +137,20 @@ def number_of(name: str) -> int:
 
 
 def mapping_faults(columns: Mapping[str, str], prefixes: Mapping[str, str], roles: Roles) -> Iterator[tuple[str, str]]:
-    """What is wrong with ``columns`` and ``prefixes`` before any data is seen: (such as ``columns.query``, why)."""
+    """What is wrong with these before any data is seen: (such as ``role_columns.query``, why)."""
     taken: dict[str, str] = {}
     for name, column in columns.items():
         if roles.role_of(name) is None:
-            yield f"columns.{name}", f"no role of the datacollator{nearest(name, roles.names)}\nroles: {roles}"
+            yield f"role_columns.{name}", f"no role of the datacollator{nearest(name, roles.names)}\nroles: {roles}"
         elif column in taken:
-            yield f"columns.{name}", f"column {column!r} is {taken[column]} already: a column has one role"
+            yield f"role_columns.{name}", f"column {column!r} is {taken[column]} already: a column has one role"
         taken.setdefault(column, name)
     texts = (*roles.texts, *roles.lists)
     for name in prefixes:
         if name in texts:
             continue
         why = "no text stands in it" if name in roles.names else "no role of the datacollator"
-        yield f"prefixes.{name}", f"{why}{nearest(name, texts)}\nroles of text: {', '.join(texts)}"
+        yield f"role_prefixes.{name}", f"{why}{nearest(name, texts)}\nroles of text: {', '.join(texts)}"
 
 
 def selection_faults(
@@ -170,14 +170,14 @@ def selection_faults(
             "the datacollator takes whole documents and no columns by role: leave it out, or name a datacollator that "
             f"has roles{names}"
         )
-        for table, keys in (("columns", columns), ("prefixes", prefixes)):
+        for table, keys in (("role_columns", columns), ("role_prefixes", prefixes)):
             yield from ((f"{table}.{key}", why) for key in list(keys)[:1])
         return
     yield from mapping_faults(columns, prefixes, roles)
     for role in missing_roles(columns, roles):
-        yield f"columns.{next(iter(columns))}", f"there is no column for role {role}\nroles: {roles}"
+        yield f"role_columns.{next(iter(columns))}", f"there is no column for role {role}\nroles: {roles}"
     if text_column is not None:
-        yield "text_column", "the datacollator takes columns by role: columns says which is which"
+        yield "text_column", "the datacollator takes columns by role: role_columns says which is which"
 
 
 def missing_roles(columns: Mapping[str, str], roles: Roles) -> list[str]:

@@ -21,14 +21,14 @@ class DatasetKeys:
     text_column: str | None = field(
         default=None, metadata={"help": "column with the text; unset: the only string column, else `text`"}
     )
-    columns: dict[str, str] = field(
+    role_columns: dict[str, str] = field(
         factory=dict,
         metadata={
             "help": "for a datacollator with roles: role -> column, the others are left out; unset: columns named like "
             "the roles"
         },
     )
-    prefixes: dict[str, str] = field(
+    role_prefixes: dict[str, str] = field(
         factory=dict, metadata={"help": "for a datacollator with roles: role -> text put before each text of it"}
     )
     train_split: str = field(default="train", metadata={"help": "split to train on; slices such as `train[:90%]` too"})

@@ -1,6 +1,6 @@
 """A few steps of spoiled data in a run on real text, and what becomes of it: without a guard, skipped, rolled back.
 
-    python -m tests.benchmarks.spike [--steps 240] [--at 150] [--bad 6] [--key trainer.x=y ...]
+    python -m tests.benchmarks.spike [--steps 240] [--at 150] [--bad 4] [--key trainer.x=y ...]
 
 A small NeoBERT trains on the text of recipes/pretrain.toml. In the data of ``--bad`` steps from step ``--at`` on, the
 label of every masked token is one and the same rare word, as of a broken shard. The place in the data is spoiled, not
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--at", type=int, default=150, help="the first step whose data is spoiled")
-    parser.add_argument("--bad", type=int, default=6, help="of how many steps the data is spoiled")
+    parser.add_argument("--bad", type=int, default=4, help="of how many steps the data is spoiled")
     parser.add_argument("--key", action="append", default=[], help="a recipe key for all runs: trainer.x=y")
     arguments = parser.parse_args()
     every = arguments.steps // 12

@@ -14,7 +14,7 @@ from neobert.registry import default_registry
 
 WORDS = ["the", "list", "of", "all", "items", "is", "returned", "when", "a", "key", "in", "map", "no", "value", "none"]
 LOSS = "info_nce" if any(plugin.name == "info_nce" for plugin in default_registry().plugins) else "masked_lm"
-COLUMNS = '--dataset.columns={query = "docstring", positive = "code", negative_1 = "hard"}'
+COLUMNS = '--dataset.role_columns={query = "docstring", positive = "code", negative_1 = "hard"}'
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_the_audit(say):
 
 
 def test_a_run_on_what_preprocess_wrote_has_the_same_batches(say):
-    prefixes = '--dataset.prefixes={query = "the key ", positive = "a list ", negatives = "a list "}'
+    prefixes = '--dataset.role_prefixes={query = "the key ", positive = "a list ", negatives = "a list "}'
     status, tables, notes = say("--preprocess", prefixes)
     assert status == 0
     assert "train: 112 examples" in notes
@@ -86,11 +86,11 @@ def test_a_run_on_what_preprocess_wrote_has_the_same_batches(say):
     for packed in ("true", "false"):
         wanted = say("--show-batch", "30", prefixes, f"--datacollator.pack_sequences={packed}")[1]
         assert say("--show-batch", "30", f"--datacollator.pack_sequences={packed}", recipe="again.toml")[1] == wanted
-    status, _, wrong = say("--show-batch", '--dataset.prefixes={query = "of "}', recipe="again.toml")
+    status, _, wrong = say("--show-batch", '--dataset.role_prefixes={query = "of "}', recipe="again.toml")
     assert status == 2
     assert "train is tokenized already: prefixes are inside (negatives = 'a list ', " in wrong
     assert say("--preprocess", prefixes)[0] == 0
-    assert "holds other data" in say("--preprocess", '--dataset.prefixes={query = "of "}')[2]
+    assert "holds other data" in say("--preprocess", '--dataset.role_prefixes={query = "of "}')[2]
 
 
 def test_the_cache_is_filled(say, monkeypatch):
@@ -122,25 +122,25 @@ def test_rows_that_cannot_be_read_are_skipped_and_named(say, stream):
 def test_what_a_recipe_says_is_wrong_is_said_at_once(say):
     status, _, wrong = say(
         "--check",
-        "--dataset.columns.qurey=docstring",
-        "--dataset.prefixes.label=x",
+        "--dataset.role_columns.qurey=docstring",
+        "--dataset.role_prefixes.label=x",
         "--dataset.text_column=code",
     )
     assert status == 2
     for fragment in (
-        'command line: dataset.columns.qurey = "docstring"',
+        'command line: dataset.role_columns.qurey = "docstring"',
         "did you mean 'query'?",
-        'command line: dataset.prefixes.label = "x"',
+        'command line: dataset.role_prefixes.label = "x"',
         "roles of text: query, positive, negatives",
         "command line: dataset.text_column",
     ):
         assert fragment in wrong
-    wrong = say("--check", columns='--dataset.columns={query = "docstring"}')[2]
+    wrong = say("--check", columns='--dataset.role_columns={query = "docstring"}')[2]
     assert "there is no column for role positive" in wrong
 
 
 def test_columns_without_roles_are_refused_with_the_names_that_have_them(say):
-    status, _, wrong = say("--check", '--dataset.prefixes={query = "x"}', parts=())
+    status, _, wrong = say("--check", '--dataset.role_prefixes={query = "x"}', parts=())
     assert status == 2
     assert wrong.count("the datacollator takes whole documents and no columns by role") == 2
     assert "name a datacollator that has roles: labelled, pairs, scored_pairs, sentences" in wrong
@@ -151,8 +151,8 @@ def test_what_the_data_says_is_wrong_is_said_with_the_line_to_write(say):
     assert status == 2
     assert "role query: no column of this name" in wrong
     assert "text of no role: docstring, code, hard" in wrong
-    assert 'such as: dataset.columns = { query = "docstring", positive = "code" }' in wrong
-    wrong = say("--show-batch", columns='--dataset.columns={query = "docstrin", positive = "id"}')[2]
+    assert 'such as: dataset.role_columns = { query = "docstring", positive = "code" }' in wrong
+    wrong = say("--show-batch", columns='--dataset.role_columns={query = "docstrin", positive = "id"}')[2]
     assert "no column 'docstrin'; did you mean 'docstring'?" in wrong
     assert "column 'id' is int64, role positive takes text" in wrong
 
@@ -165,18 +165,19 @@ def test_the_check_counts_the_texts_of_a_step(say):
 def test_a_mixture_names_its_keys(say):
     tables = (
         f'[loss]\nname = "{LOSS}"\n[datacollator]\nname = "pairs"\n[dataset]\nname = "mix"\n'
-        'columns = { query = "docstring" }\nsources = { a = { name = "files", path = "pairs.jsonl" } }\n'
-        'select = { a = { columns = { qurey = "docstring" }, prefixes = { score = "x" }, text_column = "code" } }\n'
+        'role_columns = { query = "docstring" }\nsources = { a = { name = "files", path = "pairs.jsonl" } }\n'
+        'select = { a = { role_columns = { qurey = "docstring" }, role_prefixes = { score = "x" }, '
+        'text_column = "code" } }\n'
     )
     Path("mix.toml").write_text(tables, encoding="utf-8")
     status, _, wrong = say("--check", recipe="mix.toml")
     assert status == 2
     for fragment in (
-        "mix.toml:7: dataset.columns.query",
-        "a mixture has it for each source: dataset.select.NAME.columns",
-        "mix.toml:9: dataset.select.a.columns.qurey",
+        "mix.toml:7: dataset.role_columns.query",
+        "a mixture has it for each source: dataset.select.NAME.role_columns",
+        "mix.toml:9: dataset.select.a.role_columns.qurey",
         "did you mean 'query'?",
-        "mix.toml:9: dataset.select.a.prefixes.score",
+        "mix.toml:9: dataset.select.a.role_prefixes.score",
         "mix.toml:9: dataset.select.a.text_column",
     ):
         assert fragment in wrong

@@ -56,7 +56,7 @@ class ExampleForm:
     """Role -> text put before; one that is empty is nothing."""
     labels: tuple[str, ...] = ()
     """Strings that stand for whole numbers: each for its place here."""
-    said: str = "dataset.prefixes"
+    said: str = "dataset.role_prefixes"
     """The key of the prefixes."""
 
     @classmethod
@@ -69,9 +69,9 @@ class ExampleForm:
             body=body_length(keys.max_seq_length, special),
             drop=collator_keys.overflow == "drop",
         )
-        return cls(rules=rules, tokenizer=tokenizer).with_prefixes(keys.prefixes)
+        return cls(rules=rules, tokenizer=tokenizer).with_prefixes(keys.role_prefixes)
 
-    def with_prefixes(self, prefixes: Mapping[str, str], said: str = "dataset.prefixes") -> ExampleForm:
+    def with_prefixes(self, prefixes: Mapping[str, str], said: str = "dataset.role_prefixes") -> ExampleForm:
         """The same with these prefixes."""
         ids = {
             role: tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])

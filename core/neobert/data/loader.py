@@ -111,7 +111,10 @@ def _pack(batch: Batch) -> _Parcel:
 
 
 def _to_bytes(tensor: Tensor) -> _Bytes:
-    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy(), tensor.dtype, tensor.shape
+    flat = tensor.contiguous().reshape(-1)
+    if flat.stride() != (1,):  # of nothing at all, any stride counts as contiguous
+        flat = flat.clone(memory_format=torch.contiguous_format)
+    return flat.view(torch.uint8).numpy(), tensor.dtype, tensor.shape
 
 
 def _from_bytes(parcel: _Bytes) -> Tensor:

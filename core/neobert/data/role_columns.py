@@ -48,7 +48,7 @@ def prepare_roles(
     columns: Mapping[str, str],
     *,
     label: str,
-    said: str = "dataset.columns",
+    said: str = "dataset.role_columns",
     on_damaged_row: Literal["skip", "stop"] = "skip",
 ) -> RoleRows:
     """The rows with the columns that have a role, under its name: ``negatives``, and beside it or in its place
@@ -131,7 +131,7 @@ def _faults(
 ) -> Iterator[str]:
     if given:
         yield from (f"{key}: {why}".replace("\n", "; ") for key, why in mapping_faults(mapping, {}, roles))
-        yield from (f"role {name}: columns has no column for it" for name in missing_roles(mapping, roles))
+        yield from (f"role {name}: role_columns has no column for it" for name in missing_roles(mapping, roles))
     else:
         there = {roles.role_of(name) for name in mapping}
         yield from (f"role {name}: no column of this name" for name in roles.required if name not in there)
@@ -140,7 +140,7 @@ def _faults(
             yield f"text of no role: {', '.join(others)}"
     for name, column in mapping.items():
         if column not in features:
-            yield f"columns.{name}: no column {column!r}{nearest(column, features)}"
+            yield f"role_columns.{name}: no column {column!r}{nearest(column, features)}"
         elif (role := roles.role_of(name)) is not None and not fits(features[column], roles.holding(role)):
             expected = _EXPECTED[roles.holding(role)]
             wrong = other_row(rows, column) if roles.holding(role) == "text" else ""

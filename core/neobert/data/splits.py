@@ -74,7 +74,7 @@ def _prepared(rows: Any, keys: DatasetKeys, roles: Roles | None, label: str) -> 
     """The rows with the columns that are trained on, and what there is to say about others."""
     if roles is None:
         return prepare_columns(rows, keys.text_column, label=label, on_damaged_row=keys.on_damaged_row), ()
-    found = prepare_roles(rows, roles, keys.columns, label=label, on_damaged_row=keys.on_damaged_row)
+    found = prepare_roles(rows, roles, keys.role_columns, label=label, on_damaged_row=keys.on_damaged_row)
     return found.rows, found.notes
 
 

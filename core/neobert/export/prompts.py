@@ -29,11 +29,11 @@ class Prompts:
 
 
 def prompts_of(recipe: Recipe) -> Prompts:
-    """From ``dataset.prefixes``, and those of a mixture's sources where they have others, as ``SOURCE/NAME``.
+    """From ``dataset.role_prefixes``, and those of a mixture's sources where they have others, as ``SOURCE/NAME``.
 
     Where every text role of the datacollator has the same one, it is the default.
     """
-    prefixes: Mapping[str, str] = getattr(recipe.dataset, "prefixes", None) or {}
+    prefixes: Mapping[str, str] = getattr(recipe.dataset, "role_prefixes", None) or {}
     by_name = {_name(role): text for role, text in prefixes.items()}
     common = _common(recipe, prefixes)
     default = next((name for name, text in by_name.items() if text == common), None) if common else None

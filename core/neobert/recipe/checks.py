@@ -167,7 +167,9 @@ def _role_checks(recipe: Recipe, registry: Registry) -> Iterator[tuple[str, str]
         for plugin in registry.plugins
         if plugin.kind == "datacollator" and roles_of(plugin.options_class) is not None and plugin.problem() is None
     ]
-    for key, why in selection_faults(dataset.columns, dataset.prefixes, dataset.text_column, roles, with_roles):
+    for key, why in selection_faults(
+        dataset.role_columns, dataset.role_prefixes, dataset.text_column, roles, with_roles
+    ):
         yield f"dataset.{key}", why
 
 

@@ -47,7 +47,7 @@ def _splits(options: Mix, name: str, context: BuildContext) -> Splits:
         eval_samples=selection.eval_samples,
         validation_split=selection.validation_split,
         on_damaged_row=selection.on_damaged_row,
-        columns=selection.columns,
+        role_columns=selection.role_columns,
     )
     try:
         splits = select_splits(options.sources[name].build(context), keys, context.seed, context.roles)

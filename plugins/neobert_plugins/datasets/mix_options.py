@@ -34,11 +34,11 @@ class Selection:
     text_column: str | None = field(
         default=None, metadata={"help": "column with the text; unset: the only string column, else `text`"}
     )
-    columns: dict[str, str] = field(
+    role_columns: dict[str, str] = field(
         factory=dict,
         metadata={"help": "for a datacollator with roles: role -> column; unset: columns named like the roles"},
     )
-    prefixes: dict[str, str] = field(
+    role_prefixes: dict[str, str] = field(
         factory=dict, metadata={"help": "for a datacollator with roles: role -> text put before each text of it"}
     )
     train_split: str = field(default="train", metadata={"help": "split to train on; slices such as `train[:90%]` too"})
@@ -117,7 +117,7 @@ class Mix:
         """Names that no source has; keys of the whole table that are each source's own here."""
         problems = self._problems()
         keys: dict[str, Any] = dict.fromkeys(("text_column", "eval_samples", "eval_split"))
-        keys |= {"train_split": "train", "on_damaged_row": "skip", "columns": {}, "prefixes": {}}
+        keys |= {"train_split": "train", "on_damaged_row": "skip", "role_columns": {}, "role_prefixes": {}}
         served = recipe.dataset.served
         if recipe.dataset.options is self:
             for key, default in keys.items():
@@ -141,7 +141,9 @@ class Mix:
         """Columns and prefixes that the datacollator has no role for."""
         problems = []
         for name, selection in self.select.items():
-            for key, why in selection_faults(selection.columns, selection.prefixes, selection.text_column, roles):
+            for key, why in selection_faults(
+                selection.role_columns, selection.role_prefixes, selection.text_column, roles
+            ):
                 problems.append(f"select.{name}.{key}: {why}")
         return problems
 
@@ -170,5 +172,5 @@ class Mix:
             min_length=selection.min_length,
             max_length=selection.max_length,
             on_damaged_row=selection.on_damaged_row,
-            prefixes=selection.prefixes,
+            prefixes=selection.role_prefixes,
         )

@@ -21,6 +21,7 @@ from neobert.data.sequences import SpecialTokens
 from neobert.data.splits import select_splits
 from neobert.data.training_data import StepOptions, TrainingData
 from neobert.parts import Part
+from neobert.recipe.trainer import TrainerOptions
 from neobert.served import CollatorKeys, DatasetKeys
 from neobert_plugins.collators.options import MaskedLM
 from neobert_plugins.collators.role_options import Pairs
@@ -150,13 +151,14 @@ def make_examples(tokenizer):
             "gradient_accumulation_steps": 1,
             "enforce_full_packed_batches": True,
             "eval_max_batches": None,
+            "export_attn_backend": None,  # of no matter to data
         }
         recipe = SimpleNamespace(
             dataset=Part(kind="dataset", name="x", options=dataset, served=keys),
             datacollator=Part(
                 kind="datacollator", name="y", options=collator, served=of(CollatorKeys, packing_window=32)
             ),
-            trainer=SimpleNamespace(**trainer | {name: wanted[name] for name in wanted if name in trainer}),
+            trainer=TrainerOptions(**trainer | {name: wanted[name] for name in wanted if name in trainer}),
         )
         built = {"train": rows} | ({} if held_out is None else {"eval": held_out})
         if dataset is not None:

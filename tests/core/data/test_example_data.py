@@ -182,7 +182,7 @@ def test_a_query_that_is_another_examples_positive_is_a_common_text(make_example
     rows = make_pairs(30)
     positives = rows["positive"][:]
     rows = rows.remove_columns("query").add_column("query", [positives[number - 1] for number in range(30)])
-    data, _ = make_examples(rows, prefixes={"query": "w9 "})
+    data, _ = make_examples(rows, role_prefixes={"query": "w9 "})
     for step in first_steps(data, 20):
         held = set(step.micro_batches[0].pieces.document.tolist())
         assert not any((number - 1) % 30 in held for number in held)

@@ -19,8 +19,8 @@ from neobert_plugins.datasets.mix_options import Mix, Selection
 STREAMS = [False, True]
 WEIGHTS = {"qa": 3.0, "code": 1.0}
 COLUMNS = {
-    "qa": Selection(columns={"query": "question", "positive": "answer"}, prefixes={"query": "w90 "}),
-    "code": Selection(prefixes={"query": "w91 "}),
+    "qa": Selection(role_columns={"query": "question", "positive": "answer"}, role_prefixes={"query": "w90 "}),
+    "code": Selection(role_prefixes={"query": "w91 "}),
 }
 
 
@@ -175,7 +175,7 @@ def refused(mix, roles=Pairs.roles):
 def test_what_is_wrong_with_a_source_is_said_with_its_name(mixture, make_pairs):
     said = refused(mixture(select={}))
     assert said.startswith("source 'qa': split 'train' does not fit the roles")
-    assert 'such as: dataset.select.qa.columns = { query = "question", positive = "answer" }' in said
+    assert 'such as: dataset.select.qa.role_columns = { query = "question", positive = "answer" }' in said
     rows = make_pairs(5)
     scores = rows.add_column("teacher_scores", [[1.0]] * 5)
     said = refused(Mix(sources={"a": source(train=rows), "b": source(train=scores)}))
@@ -197,7 +197,7 @@ def test_labels_that_mean_two_things_are_refused():
 
 
 def test_filters_are_of_an_examples_tokens(make_examples, mixture):
-    select = {**COLUMNS, "code": Selection(prefixes={"query": "w91 "}, min_length=40)}
+    select = {**COLUMNS, "code": Selection(role_prefixes={"query": "w91 "}, min_length=40)}
     data, _ = make_examples(None, dataset=mixture(select=select))
     (line,) = (line for line in data.report.lines() if line.startswith("source code"))
     assert "under min_length" in line

@@ -148,7 +148,7 @@ def test_no_pair_left(examples):
 def test_prefixes_are_tokenized_with_their_text_and_kept_whole(examples, tokenizer):
     columns = {"query": ["w1 w2 w3 w4 w5 w6 w7", "w1"], "positive": ["w5", "w6"], "negatives": [["w7"], ["w8"]]}
     prefixes = {"query": "w90 w91 ", "positive": "w92 ", "negatives": "w92 "}
-    found = examples(PAIRS, columns, prefixes=prefixes)
+    found = examples(PAIRS, columns, role_prefixes=prefixes)
     assert plain(found.example(0)) == {
         "query": ids(tokenizer, "w90 w91 w1 w2 w3 w4"),
         "positive": ids(tokenizer, "w92 w5"),
@@ -160,7 +160,7 @@ def test_a_prefix_makes_no_text_of_an_empty_one(tokenizer):
     """Nor of one that the tokenizer makes nothing of."""
     mute = deepcopy(tokenizer)
     mute.backend_tokenizer.normalizer = normalizers.Replace("#", "")
-    form = ExampleForm.of(PAIRS, mute, DatasetKeys(max_seq_length=8, prefixes={"query": "w90 "}), CollatorKeys())
+    form = ExampleForm.of(PAIRS, mute, DatasetKeys(max_seq_length=8, role_prefixes={"query": "w90 "}), CollatorKeys())
     columns = {"query": ["w1", "", "\u00a0", "##", "w90"], "positive": ["w5"] * 5}
     found = examples_of(datasets.Dataset.from_dict(columns), form)
     assert (found.lengths > 0).tolist() == [True, False, False, False, True]
@@ -169,22 +169,24 @@ def test_a_prefix_makes_no_text_of_an_empty_one(tokenizer):
 def test_prefixes_that_leave_no_room_are_all_named(examples):
     prefixes = {"query": " ".join(["w1"] * 6), "positive": " ".join(["w1"] * 9), "negatives": "w1"}
     with pytest.raises(UserError) as error:
-        examples(PAIRS, {"query": ["w1"], "positive": ["w2"]}, prefixes=prefixes)
-    assert "dataset.prefixes.query has 6 tokens, and a sequence holds 6" in str(error.value)
-    assert "dataset.prefixes.positive has 9 tokens" in str(error.value)
+        examples(PAIRS, {"query": ["w1"], "positive": ["w2"]}, role_prefixes=prefixes)
+    assert "dataset.role_prefixes.query has 6 tokens, and a sequence holds 6" in str(error.value)
+    assert "dataset.role_prefixes.positive has 9 tokens" in str(error.value)
 
 
 def test_negatives_that_a_prefix_alone_would_tell_apart_are_refused(examples):
     columns = {"query": ["w1"], "positive": ["w2"], "negatives": [["w3"]]}
     with pytest.raises(UserError, match=r"prefixes\.positive is set and dataset\.prefixes\.negatives is not"):
-        examples(PAIRS, columns, prefixes={"positive": "w9 "})
-    examples(PAIRS, columns, prefixes={"positive": "w9 ", "negatives": ""})
-    examples(PAIRS, {**columns, "negatives": [[]]}, prefixes={"positive": "w9 "})
+        examples(PAIRS, columns, role_prefixes={"positive": "w9 "})
+    examples(PAIRS, columns, role_prefixes={"positive": "w9 ", "negatives": ""})
+    examples(PAIRS, {**columns, "negatives": [[]]}, role_prefixes={"positive": "w9 "})
 
 
 def test_a_prefix_that_the_tokenizer_does_not_know_is_said(examples, caplog):
-    examples(PAIRS, {"query": ["w1"], "positive": ["w2"]}, prefixes={"query": "frage: "})
-    assert "dataset.prefixes.query = 'frage: ': the tokenizer does not know all of it; it reads [UNK]" in caplog.text
+    examples(PAIRS, {"query": ["w1"], "positive": ["w2"]}, role_prefixes={"query": "frage: "})
+    assert (
+        "dataset.role_prefixes.query = 'frage: ': the tokenizer does not know all of it; it reads [UNK]" in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,7 @@ def test_tokenized_once_for_each_tokenizer_prefix_and_content(examples, monkeypa
     assert examples(PAIRS, rows.select([0, 1])).fingerprint == first.fingerprint
     assert len(written) == 1
     others = {
-        examples(PAIRS, columns, prefixes={"query": "w9 "}).fingerprint,
+        examples(PAIRS, columns, role_prefixes={"query": "w9 "}).fingerprint,
         examples(PAIRS, {**columns, "positive": ["w3", "w5"]}).fingerprint,
         examples(PAIRS, {**columns, "negatives": [["w5"], []]}).fingerprint,
     }
@@ -275,7 +277,7 @@ def test_token_ids_in_the_place_of_texts(examples, tokenizer):
     with pytest.raises(UserError, match="row 0 of train has the tokenizer's special tokens around its ids"):
         examples(PAIRS, {"query": [[2, 6, 3]], "positive": [[8]]})
     with pytest.raises(UserError, match=r"dataset\.prefixes is set, and train is tokenized already"):
-        examples(PAIRS, {"query": [[6]], "positive": [[8]]}, prefixes={"query": "w1"})
+        examples(PAIRS, {"query": [[6]], "positive": [[8]]}, role_prefixes={"query": "w1"})
 
 
 def test_labels_that_are_strings_are_numbered_over_both_splits(make_examples, caplog):
@@ -305,7 +307,7 @@ def test_sentences_come_twice_and_a_packed_batch_has_room_for_them(make_examples
     from neobert_plugins.collators.role_options import Sentences
 
     rows = make_pairs(60).remove_columns("positive")
-    data, _ = make_examples(rows, Sentences(), columns={"sentence": "query"}, pack_sequences=True)
+    data, _ = make_examples(rows, Sentences(), role_columns={"sentence": "query"}, pack_sequences=True)
     for step in islice(data.steps(data.start(), 0), 20):
         batch = step.micro_batches[0].batch
         assert batch.layout.num_tokens == 64

@@ -70,17 +70,17 @@ def test_text_of_no_role_is_an_error_that_shows_what_to_write():
     assert "role positive: no column of this name" in said
     assert "text of no role: docstring, code, module" in said
     assert "docstring (string), code (string), module (string)" in said
-    assert 'columns = { query = "docstring", positive = "code" }' in said
+    assert 'role_columns = { query = "docstring", positive = "code" }' in said
     said = refused(rows(query=["a"], positive=["b"], title=["t"]))
     assert "text of no role: title" in said
-    assert 'columns = { query = "query", positive = "positive" }' in said
+    assert 'role_columns = { query = "query", positive = "positive" }' in said
 
 
 def test_everything_wrong_comes_in_one_answer():
     data = rows(question=["a"], answer=[1], scores=[["x"]], hard=[[1.5]])
     said = refused(data, query="qestion", positive="answer", teacher_scores="scores", negatives="hard", anchor="answer")
     for fragment in (
-        "columns.query: no column 'qestion'; did you mean 'question'?",
+        "role_columns.query: no column 'qestion'; did you mean 'question'?",
         "column 'answer' is int64, role positive takes text",
         "column 'scores' is list of string, role teacher_scores takes lists of numbers",
         "column 'hard' is list of float64, role negatives takes text, or lists of texts",
@@ -155,7 +155,7 @@ def test_splits_are_of_one_kind():
 def test_rows_reserved_for_evaluation_have_the_roles_too():
     found = select_splits(
         {"train": rows(q=list("abc"), p=list("def"))},
-        DatasetKeys(eval_samples=1, columns={"query": "q", "positive": "p"}),
+        DatasetKeys(eval_samples=1, role_columns={"query": "q", "positive": "p"}),
         0,
         PAIRS,
     )
@@ -166,12 +166,12 @@ def test_rows_reserved_for_evaluation_have_the_roles_too():
 def test_what_a_recipe_can_be_told_without_data():
     faults = dict(mapping_faults({"qury": "a"}, {"negative": "x", "teacher_scores": "y"}, PAIRS))
     assert "did you mean 'query'?" in faults["columns.qury"]
-    assert "did you mean 'negatives'?" in faults["prefixes.negative"]
-    assert "no text stands in it" in faults["prefixes.teacher_scores"]
-    assert dict(selection_faults({"query": "a"}, {}, "text", PAIRS)).keys() == {"columns.query", "text_column"}
+    assert "did you mean 'negatives'?" in faults["role_prefixes.negative"]
+    assert "no text stands in it" in faults["role_prefixes.teacher_scores"]
+    assert dict(selection_faults({"query": "a"}, {}, "text", PAIRS)).keys() == {"role_columns.query", "text_column"}
     assert dict(selection_faults({"query": "a"}, {"query": "b"}, None, None)).keys() == {
-        "columns.query",
-        "prefixes.query",
+        "role_columns.query",
+        "role_prefixes.query",
     }
 
 

@@ -156,3 +156,17 @@ def test_workers_that_do_not_persist_change_with_the_epoch(make_data):
     assert len(lasting[0]) == 1
     assert len(changing[0]) >= 2
     assert lasting[1] == changing[1]
+
+
+def test_a_field_of_nothing_reaches_the_loop():
+    """Numpy gives an empty array whatever strides, and torch takes them over."""
+    import numpy as np
+    import torch
+
+    from neobert.batch import Batch, SequenceLayout
+    from neobert.data.loader import _pack
+
+    nothing = torch.from_numpy(np.repeat(np.arange(3), [0, 0, 0]))
+    batch = Batch(torch.tensor([1, 2]), SequenceLayout.from_lengths([2]), {"negative": nothing})
+    found = _pack(batch).open().fields["negative"]
+    assert (found.dtype, found.shape) == (torch.int64, (0,))

@@ -92,7 +92,7 @@ class Disk:
     """A dataset with one required key."""
 
     path: str = field(metadata={"path": True, "help": "the folder"})
-    labels: dict[str, str] = Factory(dict)
+    columns: dict[str, str] = Factory(dict)
 
 
 @frozen(kw_only=True)

@@ -78,10 +78,10 @@ def test_naming_the_same_plugin_keeps_its_options(load: Load) -> None:
 
 
 def test_there_and_back_drops_too(load: Load) -> None:
-    far = '[dataset]\nname = "disk"\npath = "x"\nlabels = { a = "b" }\n'
+    far = '[dataset]\nname = "disk"\npath = "x"\ncolumns = { a = "b" }\n'
     base = 'extends = "far.toml"\n[dataset]\nname = "plain"\n'
     recipe = load('extends = "base.toml"\n[dataset]\nname = "disk"\npath = "y"\n', base=base, far=far)
-    assert recipe.dataset.labels == {}
+    assert recipe.dataset.columns == {}
 
 
 def test_a_table_without_name_takes_the_lower_layers_name(load: Load) -> None:

@@ -107,8 +107,8 @@ def test_workers_counting_and_streams_resume_too(rows, more):
 def test_other_columns_or_prefixes_are_a_change_of_the_past(rows, capsys):
     assert run("pairs") == 0
     again = ("--trainer.max_steps=8", "--trainer.resume_from_checkpoint=latest")
-    assert run("pairs", *again, "--dataset.prefixes.query=other") == 2
-    assert 'dataset.prefixes.query: "the key " -> "other"' in capsys.readouterr().err
+    assert run("pairs", *again, "--dataset.role_prefixes.query=other") == 2
+    assert 'dataset.role_prefixes.query: "the key " -> "other"' in capsys.readouterr().err
     Path("pairs.jsonl").write_text(Path("pairs.jsonl").read_text().replace("returned", "given"))
     assert run("pairs", *again) == 2
     assert "the dataset is not the one that the checkpoint was made with" in capsys.readouterr().err

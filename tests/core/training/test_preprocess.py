@@ -124,7 +124,7 @@ def test_bad_input_is_named(said, case):
     [
         (("--dataset.train_split=trian",), "dataset.train_split = 'trian': no such split"),
         (("--dataset.streaming=true",), "a stream is tokenized while it is trained on"),
-        (("--output",), "--output needs FOLDER"),
+        (("--output",), "--output needs PATH"),
     ],
 )
 def test_what_it_refuses(said, overrides, message):

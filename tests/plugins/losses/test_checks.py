@@ -101,7 +101,7 @@ FINE = {
     "one pair whose columns have hard negatives": [
         "--loss=info_nce",
         "--datacollator=pairs",
-        '--dataset.columns={query = "a", positive = "b", negative_1 = "c"}',
+        '--dataset.role_columns={query = "a", positive = "b", negative_1 = "c"}',
         "--trainer.per_device_train_batch_size=1",
     ],
     "one pair's tokens, packed": [
@@ -224,7 +224,7 @@ REFUSED = {
         [
             "--loss=info_nce",
             "--datacollator=pairs",
-            '--dataset.columns={query = "a", positive = "b"}',
+            '--dataset.role_columns={query = "a", positive = "b"}',
             f"--{BATCH}=1",
         ],
         {BATCH: "or hard negatives of its own"},
