@@ -79,8 +79,9 @@ def test_a_pair_that_comes_twice_counts_once() -> None:
 
 
 def test_no_place_is_no_candidate() -> None:
-    """-1, for none, is never taken for the last candidate."""
-    assert ranking_metrics(np.array([[-1, -1]]), Relevance.of([(0, 0, 1.0)], 1))["recall@100"] == 0.0
+    """-1, for none, is never taken for the last candidate, of the query before it least of all."""
+    relevance = Relevance.of([(0, 3, 1.0), (1, 0, 1.0)], 2)
+    assert relevance.grades_of(np.array([[3, 0], [-1, -1]])).tolist() == [[1.0, 0.0], [0.0, 0.0]]
 
 
 def test_refusals() -> None:
