@@ -16,7 +16,7 @@ def recipe(prefixes: dict[str, str], required: tuple[str, ...], sources: Any = N
         SimpleNamespace() if sources is None else SimpleNamespace(mixture=lambda: SimpleNamespace(sources=sources))
     )
     return SimpleNamespace(
-        dataset=SimpleNamespace(prefixes=prefixes, options=options),
+        dataset=SimpleNamespace(role_prefixes=prefixes, options=options),
         datacollator=SimpleNamespace(options=SimpleNamespace(roles=roles)),
     )
 
