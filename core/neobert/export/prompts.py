@@ -33,7 +33,7 @@ def prompts_of(recipe: Recipe) -> Prompts:
 
     Where every text role of the datacollator has the same one, it is the default.
     """
-    prefixes: Mapping[str, str] = getattr(recipe.dataset, "role_prefixes", None) or {}
+    prefixes: Mapping[str, str] = recipe.dataset.role_prefixes
     by_name = {_name(role): text for role, text in prefixes.items()}
     common = _common(recipe, prefixes)
     default = next((name for name, text in by_name.items() if text == common), None) if common else None
@@ -58,4 +58,4 @@ def _of_sources(recipe: Recipe) -> dict[str, Mapping[str, str]]:
     describe: Any = getattr(recipe.dataset.options, "mixture", None)
     if not callable(describe):
         return {}
-    return {source.name: getattr(source, "prefixes", {}) for source in describe().sources}
+    return {source.name: source.prefixes for source in describe().sources}

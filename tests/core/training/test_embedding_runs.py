@@ -33,7 +33,7 @@ COMMON = (
     "--optimizer=adamw",
     "--optimizer.lr=0.003",
     "--trainer.max_steps=4",
-    "--dataset.prefixes.query=find",
+    "--dataset.role_prefixes.query=find",
 )
 
 
