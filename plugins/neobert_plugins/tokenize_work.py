@@ -156,5 +156,5 @@ def _show(done: Joined) -> int:
     print(f"# {done.folder} {what}: {counted(counts.documents, 'document')}, {counted(counts.rows, 'row')}, {tokens}")
     print(f"# {counted(counts.empty, 'empty document')}; over --max-length: {counted(counts.cut, 'document')}")
     dataset = {"path": str(done.folder.absolute()), "max_seq_length": record.max_length}
-    print(tokenized_tables(dataset, {"path": record.tokenizer}), end="")
+    print(tokenized_tables({"": dataset}, {"path": record.tokenizer}), end="")
     return 0

@@ -21,10 +21,14 @@ def run(arguments: Arguments) -> int:
     from neobert.data.audit import audit
 
     with data_part(arguments) as (_, data):
-        found = audit(data.training_data, data.evaluation_data, int(value))
-    for fact in found.facts:
-        print(fact)
-    for fault in found.faults:
-        print(f"FAULT: {fault}")
-    print("the data is not as promised" if found.faults else "every token came as often as it should")
-    return 1 if found.faults else 0
+        audits = {name: audit(own.own_data, own.evaluation_data, int(value)) for name, own in data.each.items()}
+    for name, found in audits.items():
+        if name:
+            print(f"objective {name}")
+        for fact in found.facts:
+            print(fact)
+        for fault in found.faults:
+            print(f"FAULT: {fault}")
+    wrong = any(found.faults for found in audits.values())
+    print("the data is not as promised" if wrong else "every token came as often as it should")
+    return 1 if wrong else 0

@@ -14,23 +14,27 @@ if TYPE_CHECKING:
     from neobert.commands.arguments import Arguments
     from neobert.data import EvaluationData, TrainingData
     from neobert.recipe import Recipe
+    from neobert.training.data_parts import DataParts
 
 
 def run(arguments: Arguments) -> int:
     """Prints counts of the training and the evaluation data, one fact a line."""
     with data_part(arguments) as (recipe, data):
-        print("training data")
-        for line in _training(data.training_data, recipe):
-            print(f"  {line}")
-        print("evaluation data")
-        for line in _evaluation(data.evaluation_data):
-            print(f"  {line}")
+        for name, own in data.each.items():
+            of = f" of objective {name}" if name else ""
+            print(f"training data{of}")
+            for line in _training(own, recipe.views[name]):
+                print(f"  {line}")
+            print(f"evaluation data{of}")
+            for line in _evaluation(own.evaluation_data):
+                print(f"  {line}")
     return 0
 
 
-def _training(data: TrainingData, recipe: Recipe) -> Iterator[str]:
+def _training(parts: DataParts, recipe: Recipe) -> Iterator[str]:
     from neobert.data.lengths import describe_lengths
 
+    data = parts.own_data
     yield from data.report.lines()
     yield from describe_lengths(data.corpus.cut.lengths, _noun(data))
     yield from _passes(data, recipe.trainer.max_steps)
@@ -39,7 +43,7 @@ def _training(data: TrainingData, recipe: Recipe) -> Iterator[str]:
 
     from neobert.training.data_end import will_end_early
 
-    yield from will_end_early(data, data.start(), 0, recipe.trainer.max_steps)
+    yield from will_end_early(parts, data.start(), 0, recipe.trainer.max_steps)
 
 
 def _passes(data: TrainingData, max_steps: int) -> Iterator[str]:

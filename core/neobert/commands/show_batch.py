@@ -38,13 +38,14 @@ def run(arguments: Arguments) -> int:
     count = _count(arguments.value("--show-batch"))
     console = Console(highlight=False)
     with data_part(arguments) as (_, data):
-        training = data.training_data
-        for step, number, micro in islice(_micro_batches(training), count):
-            title = f"step {step}, micro-batch {number}"
-            if (limit := training.options.limit(step)) is not None:
-                title += f" (length warm-up: sequences of over {limit:,} tokens in pieces)"
-            sources = () if micro.pieces is None else training.corpus.source_names(micro.pieces)
-            _print(console, title, show(micro.batch, data.tokenizer, sources))
+        for name, own in data.each.items():
+            training = own.own_data
+            for step, number, micro in islice(_micro_batches(training), count):
+                title = f"{f'objective {name}, ' if name else ''}step {step}, micro-batch {number}"
+                if (limit := training.options.limit(step)) is not None:
+                    title += f" (length warm-up: sequences of over {limit:,} tokens in pieces)"
+                sources = () if micro.pieces is None else training.corpus.source_names(micro.pieces)
+                _print(console, title, show(micro.batch, data.tokenizer, sources))
     return 0
 
 

@@ -8,7 +8,7 @@ what the cursor says; one that is lost, repeated, or cut elsewhere cannot keep b
 from __future__ import annotations
 
 import hashlib
-from itertools import count, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class _Shortening:
     def _of_micro_batches(self) -> Iterator[int | None]:
         """Each one's limit, over all ranks, from step 0 on."""
         options = self._data.options
-        for step in count():
+        for step in options.steps(0):
             yield from repeat(options.limit(step), options.in_step(step))
 
     def enter(self, window: list[Pieces], kept: list[Account]) -> None:

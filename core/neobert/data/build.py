@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from neobert.data.corpus import Corpus
     from neobert.data.documents import Documents
     from neobert.data.example_report import ExampleCounts
+    from neobert.data.turns import Turn
     from neobert.mixture import Mixture
     from neobert.parts import Part
     from neobert.served import CollatorKeys, DatasetKeys
@@ -58,9 +59,10 @@ logger = logging.getLogger("neobert.data")
 
 
 def build_data(
-    recipe: Any, splits: Mapping[str, Any], tokenizer: Any, collator: Part, context: BuildContext
+    recipe: Any, splits: Mapping[str, Any], tokenizer: Any, collator: Part, context: BuildContext, turn: Turn | None
 ) -> tuple[TrainingData, EvaluationData | None]:
-    """The run's data, from `Splits.as_mapping` and a ``context`` that knows the tokenizer."""
+    """The data of an objective, from `Splits.as_mapping` and a ``context`` that knows the tokenizer. ``turn``: which
+    steps are its; None: all."""
     keys = _settled(recipe, context)
     mixture, form = mixture_of(recipe.dataset), form_of(recipe, splits, tokenizer, collator)
     trainer, collating = recipe.trainer, CollatorRecipe(collator, context)
@@ -76,7 +78,7 @@ def build_data(
         share=share,
         corpus=corpus,
         counts=None if form is None else _counted(corpus, recipe),
-        options=_step_options(trainer, keys, context),
+        options=evolve(_step_options(trainer, keys, context), turn=turn),
         pad_token_id=tokenizer.pad_token_id,
         **shared,
     )

@@ -62,6 +62,21 @@ class Cursor:
         )
 
 
+@frozen
+class Cursors:
+    """Where a run of several objectives is in the data of each."""
+
+    of: Mapping[str, Cursor]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {name: cursor.to_json() for name, cursor in self.of.items()}
+
+
+Place = Cursor | Cursors
+"""Where a run is in its data, of one objective or of several."""
+
+
 def _items(name: str, value: object, size: int) -> tuple[tuple[int, ...], ...]:
     if not isinstance(value, list) or not all(isinstance(item, list) and len(item) == size for item in value):
         msg = f"a cursor's {name} is a list of {size} numbers each, got {value!r}"

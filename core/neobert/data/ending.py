@@ -27,10 +27,14 @@ def steps_left(data: TrainingData, cursor: Cursor, most: int, *, done: int = 0) 
     source.begin(cursor)
     if source.end - cursor.window * source.length > 2 * wanted * data.most_tokens:
         return None
-    found, steps = sum(1 for _ in islice(data.pieces(cursor), wanted)), 0
-    while steps < most and found >= (in_step := options.in_step(done + steps)):
-        found, steps = found - in_step, steps + 1
-    return steps if steps < most else None
+    found = sum(1 for _ in islice(data.pieces(cursor), wanted))
+    for step in options.steps(done):
+        if step >= done + most:
+            break
+        found -= options.in_step(step)
+        if found < 0:
+            return step - done
+    return None
 
 
 def first_out(data: TrainingData, cursor: Cursor) -> str:

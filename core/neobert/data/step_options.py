@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import count, takewhile
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from neobert.data.turns import Turn
     from neobert.warmup import WarmUp
 
 
@@ -25,6 +29,12 @@ class StepOptions:
     rank: int = 0
     world_size: int = 1
     pin_memory: bool = False
+    turn: Turn | None = None
+    """Which of the run's steps are made so; None: all."""
+
+    def steps(self, first: int) -> Iterator[int]:
+        """The numbers of these steps from ``first`` on, without end."""
+        return count(first) if self.turn is None else self.turn.steps(first)
 
     def micro_batches(self, step: int) -> int:
         """Of this step, on each rank."""
@@ -36,6 +46,8 @@ class StepOptions:
 
     def in_steps(self, first: int, end: int) -> int:
         """The same of all steps from ``first`` on, before ``end``."""
+        if self.turn is not None:
+            return sum(map(self.in_step, takewhile(lambda step: step < end, self.steps(first))))
         if self.batch_size_warmup is None:
             return (end - first) * self.gradient_accumulation_steps * self.world_size
         return (self.batch_size_warmup.before(end) - self.batch_size_warmup.before(first)) * self.world_size

@@ -6,12 +6,12 @@ import hashlib
 from collections import Counter, deque
 from contextlib import closing, contextmanager
 from itertools import groupby, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, field, frozen
 
 from neobert.data.collate import BatchMaker, CollatorRecipe, ExampleMaker, Request
-from neobert.data.cursor import Cursor
+from neobert.data.cursor import Cursor, Cursors, Place
 from neobert.data.loader import load
 from neobert.data.plan import Planner, Shape
 from neobert.data.report import DataReport
@@ -53,7 +53,7 @@ class StepBatches:
     epoch: int
     """Of the cursor at the step's start."""
     micro_batches: tuple[MicroBatch, ...]
-    cursor: Cursor
+    cursor: Place
     """After the step, over all ranks: for the checkpoint. Where a stream is shared out by file, of this rank alone:
     `sharing.join_places` makes one of all ranks'."""
     source_tokens: Mapping[str, int] = field(factory=dict)
@@ -62,12 +62,15 @@ class StepBatches:
     """The data ends after this step."""
     left_out: Mapping[str, int] = field(factory=dict)
     """Of a stream: rows of the windows that begin in this step that are damaged, empty or cut."""
+    objective: str = ""
+    """The name of the objective that the step is of, where there are several."""
 
 
 @frozen(eq=False)
 class _Step:
     """A planned step."""
 
+    number: int
     epoch: int
     requests: tuple[Request, ...]
     """Of this rank."""
@@ -121,12 +124,19 @@ class TrainingData:
         """The cursor of a run that has done nothing."""
         return Cursor()
 
-    def steps(self, cursor: Cursor, first_step: int) -> Iterator[StepBatches]:
+    def place(self, value: Mapping[str, Any]) -> Cursor:
+        """The cursor that a checkpoint has as JSON. Raises ValueError for anything else."""
+        return Cursor.from_json(value)
+
+    def steps(self, cursor: Place, first_step: int) -> Iterator[StepBatches]:
         """Step ``first_step`` and all after it, from where the cursor stands: without end, unless the data has one.
 
         The same cursor and step give the same batches, bit for bit, however many workers make them.
         """
         content = self.corpus.fingerprint if self.share else ""
+        if isinstance(cursor, Cursors):
+            msg = f"the data position is that of several objectives ({', '.join(cursor.of)}), and this run has one"
+            raise UserError(msg)
         cursor = own_place(cursor, self.share, content)
         if not self.corpus.fits(cursor):
             msg = f"the data position {cursor} does not fit this data: it belongs to other data or options"
@@ -144,6 +154,7 @@ class TrainingData:
                 made = (first, *islice(batches, len(plan.requests) - 1))
                 micro_batches = tuple(map(MicroBatch, made, plan.seeds, map(self._examples, plan.requests)))
                 after = placed(plan.cursor, self.share, content)
+                step = plan.number
                 yield StepBatches(step, plan.epoch, micro_batches, after, plan.source_tokens, plan.last, plan.left_out)
                 if plan.last:
                     return
@@ -254,11 +265,11 @@ class TrainingData:
             yield evolve(step, last=following is None)
             step = following
 
-    def _whole_steps(self, planner: Planner, cursor: Cursor, step: int) -> Iterator[_Step]:
+    def _whole_steps(self, planner: Planner, cursor: Cursor, first_step: int) -> Iterator[_Step]:
         """Every step's requests. The micro-batch's number g in the step is all that tells ranks apart."""
         options = self.options
         stream = planner.micro_batches(cursor)
-        while True:
+        for step in options.steps(first_step):
             in_step, limit = options.in_step(step), options.limit(step)
             wanted = range(options.rank, in_step, options.world_size)
             epoch, requests, tokens, left_out = cursor.epoch, [], Counter[str](), Counter[str]()
@@ -274,5 +285,4 @@ class TrainingData:
                     seed = derive_seed(options.seed, "batch", epoch, step, g)
                     requests.append(Request(pieces, seed, planner.source.ids(pieces), limit))
             seeds = tuple(derive_seed(options.seed, "forward", epoch, step, g) for g in wanted)
-            yield _Step(epoch, tuple(requests), seeds, cursor, tokens, left_out)
-            step += 1
+            yield _Step(step, epoch, tuple(requests), seeds, cursor, tokens, left_out)

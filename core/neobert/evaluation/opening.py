@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from neobert.abilities import main_objective, makes_embeddings
 from neobert.capabilities import Target
 from neobert.context import BuildContext
 from neobert.embedding.head import apply_head
@@ -56,11 +57,11 @@ def open_model(folder: Path, device: torch.device) -> TextModel:
 
 def _of_checkpoint(checkpoint: Path, device: torch.device) -> TextModel:
     trained = load_trained(checkpoint, device=device)
-    objective, recipe = trained.objective.eval(), trained.recipe
+    objective, recipe = trained.objectives[trained.main].eval(), trained.recipe.views[trained.main]
     encoder, loss = _runnable(objective.encoder, recipe, trained.context), objective.loss
     said, similarity = f"loss {recipe.loss.name}", _similarity(PLAIN)
     compute: Embed
-    if hasattr(loss, "embed") and hasattr(loss, "sentence_head"):
+    if makes_embeddings(loss):
         similarity, compute = _similarity(loss.sentence_head()), partial(loss.embed, encoder)
     else:
         compute, said = _headed(encoder, PLAIN), f"{said}; {_PLAIN_SAID}"
@@ -80,12 +81,13 @@ def _of_own_layout(folder: Path, device: torch.device) -> TextModel:
     from neobert.weights import load_weights
 
     recipe = load_recipe(folder / RECIPE_FILE)
-    objective, context = build_from(recipe, folder, folder, device)
+    objective, own, context = build_from(recipe, folder, folder, device)
+    view = recipe.views[main_objective({name: one.loss for name, one in own.items()})]
     load_weights(folder, objective.encoder, torch.nn.Module())
     encoder = _runnable(objective.encoder, recipe, context).eval()
     said = read_sentence_files(folder) if (folder / MODULES_FILE).is_file() else None
     return _stream(
-        folder, said, encoder, context.tokenizer, device, longest=recipe.dataset.max_seq_length, by="its recipe"
+        folder, said, encoder, context.tokenizer, device, longest=view.dataset.max_seq_length, by="its recipe"
     )
 
 

@@ -37,9 +37,10 @@ _POOLED = {
 
 def model_card(plan: ExportPlan, recipe: Recipe, size: int, evaluations: Mapping[str, Mapping[str, float]]) -> str:
     """Markdown. ``size`` is the encoder's hidden size, ``evaluations`` the run's own, by when they were made."""
-    sections = [_HEADER + "# A sentence encoder", _properties(plan, recipe, size), *_usage(plan, recipe)]
+    main = recipe.views[plan.objective]
+    sections = [_HEADER + "# A sentence encoder", _properties(plan, main, size), *_usage(plan)]
     sections += ["## How it was made", _made(), f"```toml\n{''.join(_keys(recipe))}```"]
-    sections += ["## Results", _results(recipe, evaluations)]
+    sections += ["## Results", _results(main, evaluations)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -57,7 +58,7 @@ def _properties(plan: ExportPlan, recipe: Recipe, size: int) -> str:
     return _table(("", ""), rows)
 
 
-def _usage(plan: ExportPlan, recipe: Recipe) -> list[str]:
+def _usage(plan: ExportPlan) -> list[str]:
     if not plan.native:
         return [
             "No native architecture of transformers expresses this model, so sentence-transformers cannot open it.\n"

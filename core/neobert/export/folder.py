@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
 from safetensors.torch import save_file
 
+from neobert.abilities import loss_with_head, main_objective
 from neobert.context import BuildContext
 from neobert.export.card import model_card
 from neobert.export.compare import compare_outputs, reference_encoder
@@ -29,26 +31,31 @@ WEIGHTS_FILE = "model.safetensors"
 def export_model(
     folder: Path,
     encoder: Any,
-    loss: Any,
+    losses: Mapping[str, Any],
     recipe: Recipe,
     context: BuildContext,
     evaluations: Mapping[str, Mapping[str, float]] | None = None,
 ) -> tuple[str, ...]:
     """Writes ``folder`` so that stock libraries open it; returns what there is to say about it.
 
+    ``losses``: each objective's by its name, ``""`` where there is one.
+
     What a native architecture expresses is loaded back and compared under the recipe's reference backend, embeddings
     with sentence-transformers where it is installed. Raises RuntimeError when it does not compute the same; nothing is
     left under the name then. ``evaluations`` are the run's own results, for the model card.
     """
-    with evaluation_mode(encoder, loss):
-        plan = plan_export(encoder, loss, recipe, context.tokenizer)
+    main = main_objective(losses)
+    view, loss = recipe.views[main], losses[main]
+    context = evolve(context, max_seq_length=view.dataset.max_seq_length)
+    with evaluation_mode(encoder, *losses.values()):
+        plan = plan_export(encoder, losses, recipe, context.tokenizer)
         notes = list(plan.notes)
         with new_directory(folder) as directory:
             _write(directory, plan, recipe, context, evaluations or {})
             if plan.native:
                 reference = reference_encoder(encoder, recipe, context)
                 with quiet_transformers():
-                    compare_outputs(directory, reference, loss if plan.has_head else None, context)
+                    compare_outputs(directory, reference, loss_with_head(losses) if plan.has_head else None, context)
                     if plan.sentence is not None:
                         notes.append(compare_embeddings(directory, reference, loss, plan.prompts, context))
     return tuple(notes)

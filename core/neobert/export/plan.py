@@ -10,6 +10,7 @@ from attrs import field, frozen
 from torch import Tensor
 from torch.nn import functional as F
 
+from neobert.abilities import has_head, loss_with_head, main_objective, makes_embeddings
 from neobert.batch import SequenceLayout
 from neobert.capabilities import Capabilities
 from neobert.embedding.head import apply_head
@@ -34,6 +35,8 @@ class ExportPlan:
     sentence: SentenceHead | None = None
     """What makes embeddings, of a loss that does."""
     prompts: Prompts = field(factory=lambda: Prompts({}))
+    objective: str = ""
+    """The name of the one whose embeddings and prompts these are, where there are several."""
 
     @property
     def native(self) -> bool:
@@ -41,15 +44,20 @@ class ExportPlan:
         return is_native(self.config)
 
 
-def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> ExportPlan:
+def plan_export(encoder: Any, losses: Mapping[str, Any], recipe: Recipe, tokenizer: Any) -> ExportPlan:
     """Chooses the native architecture where it computes the same, else the layout of published NeoBERT checkpoints.
+
+    ``losses`` are those of `Recipe.views`: embeddings are the main objective's, the head is that of the first loss that
+    has one.
 
     A head that is not a plain linear layer is left out, with a note; so is one that is the embedding, where the
     architecture's own head is another, and what makes embeddings where it is not what the loss says it is. No save
     fails for it.
     """
-    sentence, notes = _sentence_head_of(encoder, loss, recipe.loss.name)
-    head, others = _head_of(encoder, loss, recipe.loss.name)
+    main, views = main_objective(losses), recipe.views
+    loss, with_head = losses[main], loss_with_head(losses)
+    sentence, notes = _sentence_head_of(encoder, loss, views[main].loss.name)
+    head, others = _head_of(encoder, with_head, views[main].loss.name)
     # Of a loss that makes embeddings nobody expects guesses.
     notes += others if head is not None or not hasattr(loss, "sentence_head") else []
     if not hasattr(encoder, "export"):
@@ -67,7 +75,7 @@ def plan_export(encoder: Any, loss: Any, recipe: Recipe, tokenizer: Any) -> Expo
         config = {**config, "architectures": [encoder_class(config)]}
     notes += _backend_notes(recipe)
     placed = place_tensors(config, tensors, head)
-    return ExportPlan(config, placed, head is not None, tuple(notes), sentence, prompts_of(recipe))
+    return ExportPlan(config, placed, head is not None, tuple(notes), sentence, prompts_of(views[main]), main)
 
 
 def _laid_out(
@@ -112,7 +120,7 @@ def _with_token_ids(config: Mapping[str, Any], tokenizer: Any) -> dict[str, Any]
 
 
 def _head_of(encoder: Any, loss: Any, name: str) -> tuple[Head | None, list[str]]:
-    if not (hasattr(loss, "logits") and hasattr(loss, "head_state")):
+    if not has_head(loss):
         return None, [f"loss {name!r} has no vocabulary head: guesses are left out, and the encoder alone is exported"]
     head: Head = loss.head_state()
     if not _is_linear(encoder, loss, head):
@@ -129,7 +137,7 @@ def _is_linear(encoder: Any, loss: Any, head: Head) -> bool:
 
 
 def _sentence_head_of(encoder: Any, loss: Any, name: str) -> tuple[SentenceHead | None, list[str]]:
-    if not (hasattr(loss, "embed") and hasattr(loss, "sentence_head")):
+    if not makes_embeddings(loss):
         return None, []
     head: SentenceHead = loss.sentence_head()
     if head.pooling not in POOLINGS:

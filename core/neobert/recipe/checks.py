@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
+from neobert.recipe.objectives import full_key, objective_problems
 from neobert.recipe.overrides import TABLES
 from neobert.roles import roles_of, selection_faults
 from neobert.toml_text import toml_text
@@ -34,20 +35,32 @@ _FIRST_WORD = re.compile(r"[\w.]*\w")
 
 
 def combination_problems(recipe: Recipe, registry: Registry) -> list[Problem]:
-    """What the core and each part's own ``check`` object to. ``registry`` is asked for names that would do instead."""
+    """What the core and each part's own ``check`` object to. ``registry`` is asked for names that would do instead.
+
+    Of several objectives each is checked as if it were the only one, and told by the keys that it stands under.
+    """
+    of_all = (*objective_problems(recipe), *_bucket_checks(recipe))
+    found = [_problem(recipe, "", key, message) for key, message in of_all]
+    for name, view in recipe.views.items():
+        found += _problems_of(view, name, registry)
+    return list(dict.fromkeys(found))
+
+
+def _problem(recipe: Recipe, objective: str, key: str, message: str) -> Problem:
     flat, origins = recipe.flat(), recipe.origins
+    value = flat.get(key)
+    where = origins[key if key in flat else next(leaf for leaf in flat if leaf.startswith(f"{key}."))]
+    return Problem(where, full_key(objective, key), None if value is None else toml_text(value), message)
 
-    def problem(key: str, message: str) -> Problem:
-        value = flat.get(key)
-        where = origins[key if key in flat else next(leaf for leaf in flat if leaf.startswith(f"{key}."))]
-        return Problem(where, key, None if value is None else toml_text(value), message)
 
+def _problems_of(recipe: Recipe, objective: str, registry: Registry) -> list[Problem]:
+    flat = recipe.flat()
     core = [*_core_checks(recipe), *_field_checks(recipe, registry), *_role_checks(recipe, registry)]
-    found = [problem(key, message) for key, message in core]
+    found = [_problem(recipe, objective, key, message) for key, message in core]
     for path, part in recipe.parts():
         for message in _objections(part, recipe):
             key, text = _located(message, path, flat)
-            found.append(problem(key, text))
+            found.append(_problem(recipe, objective, key, text))
     return found
 
 
@@ -76,7 +89,6 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
             yield f"trainer.{key}", f"has no effect: trainer.{needed} is {how}; set that too, or leave this out"
     yield from _warmup_checks(recipe)
     yield from _guard_checks(recipe.trainer)
-    yield from _bucket_checks(recipe)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (
@@ -105,7 +117,7 @@ def _warmup_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _bucket_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    longest = recipe.dataset.max_seq_length
+    longest = max(view.dataset.max_seq_length for view in recipe.views.values())
     for edge in recipe.trainer.eval_position_buckets:
         if edge > longest:
             yield (

@@ -13,6 +13,7 @@ from neobert.describe import describe_fields
 from neobert.errors import UserError
 from neobert.kinds import KINDS, Kind
 from neobert.recipe.nodes import plain
+from neobert.recipe.objectives import ObjectiveKeys
 from neobert.recipe.source import defaults_layer
 from neobert.recipe.trainer import TrainerOptions
 from neobert.toml_text import toml_text
@@ -35,6 +36,10 @@ def document(registry: Registry, distribution: str = "neobert") -> str:
     for kind in kinds:
         plugins = [plugin for plugin in registry.plugins if plugin.kind == kind.name]
         blocks += _kind(kind, [plugin for plugin in plugins if plugin.distribution == distribution])
+    beside = (
+        "In place of `[dataset]`, `[datacollator]` and `[loss]`, with those three inside, as often as there are names:"
+    )
+    blocks += ["### `[objectives.NAME]`", beside, _table(ObjectiveKeys)]
     blocks += ["### `[trainer]`", _table(TrainerOptions, plain(defaults_layer().value["trainer"]))]
     return "\n\n".join(blocks)
 

@@ -10,6 +10,7 @@ from neobert.kinds import KINDS
 from neobert.recipe.checks import combination_problems
 from neobert.recipe.findings import Findings
 from neobert.recipe.merge import merge_table
+from neobert.recipe.objectives import PARTS, layers_with_objectives, structure_objectives
 from neobert.recipe.overrides import TABLES, override_layers
 from neobert.recipe.source import read_layers, shown
 from neobert.recipe.structure import FAILED, Structurer
@@ -56,12 +57,18 @@ def load_recipe(
 
 def _structure(layers: Sequence[Node], findings: Findings) -> dict[str, Any]:
     structurer = Structurer(findings)
+    defaults = layers[0].value
+    layers, objectives = layers_with_objectives(layers, findings.problems)
     stacks = merge_table(layers, (), findings.problems)
     tables: dict[str, Any] = {}
+    if objectives:
+        tables = _with_first(structure_objectives(structurer, objectives, defaults))
     for kind in KINDS.values():
         if kind.key is None:
             continue
         stack = stacks.pop(kind.key, [])
+        if objectives and kind.key in PARTS:
+            continue
         if kind.key == kind.name:
             tables[kind.key] = structurer.part(kind.name, stack, (kind.key,), kind.served)
         else:
@@ -71,3 +78,11 @@ def _structure(layers: Sequence[Node], findings: Findings) -> dict[str, Any]:
     findings.leftover(stacks, ())
     assert FAILED not in tables.values() or findings.problems or findings.unknown or not findings.complete
     return tables
+
+
+def _with_first(objectives: Any) -> dict[str, Any]:
+    """Objectives, and the parts of the first one for whoever asks for no objective's own."""
+    if objectives is FAILED or not objectives:
+        return {"objectives": FAILED}
+    first = next(iter(objectives.values()))
+    return {"objectives": objectives, **{kind: getattr(first, kind) for kind in PARTS}}

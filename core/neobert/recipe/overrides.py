@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 PART_TABLES = tuple(kind.key for kind in KINDS.values() if kind.key is not None)
-TABLES = (*PART_TABLES, "trainer")
-"""What stands at the top of a recipe: tables of parts (``trackers`` is a list of them), and ``trainer``."""
+TABLES = (*PART_TABLES, "objectives", "trainer")
+"""What may stand at the top of a recipe: tables of parts (``trackers`` is a list of them), several objectives in place
+of one's dataset, collator and loss, and ``trainer``."""
 
 
 def is_override(token: str) -> bool:

@@ -10,6 +10,7 @@ from attrs import Attribute, field, frozen
 
 from neobert.parts import Part
 from neobert.recipe.nodes import DEFAULT, Key, dotted
+from neobert.recipe.objectives import PARTS, TABLE, ObjectiveTable, view_of
 from neobert.recipe.overrides import TABLES
 from neobert.recipe.paths import absolute_paths
 from neobert.toml_text import key_of, recipe_fields, toml_value
@@ -36,6 +37,8 @@ class Recipe:
     scheduler: Part
     checkpointer: Part
     trackers: tuple[Part, ...]
+    objectives: Mapping[str, ObjectiveTable] = field(factory=dict)
+    """Several, by name; ``dataset``, ``datacollator`` and ``loss`` are the first one's then. Empty: there is one."""
     trainer: TrainerOptions
     path: Path
     """The file it was loaded from."""
@@ -71,10 +74,18 @@ class Recipe:
         for attribute in self.tables():
             yield from _parts_in(getattr(self, attribute.name), (attribute.name,))
 
-    @classmethod
-    def tables(cls) -> list[Attribute[Any]]:
-        """The fields that are keys of a recipe, in the order in which it is written."""
-        return [attribute for attribute in attrs.fields(cls) if attribute.name in TABLES]
+    def tables(self) -> list[Attribute[Any]]:
+        """The fields that are keys of this recipe, in the order in which it is written."""
+        absent = PARTS if self.objectives else (TABLE,)
+        return [field for field in attrs.fields(type(self)) if field.name in TABLES and field.name not in absent]
+
+    @property
+    def views(self) -> Mapping[str, Recipe]:
+        """Name -> the recipe as it would be with that objective alone; of a recipe with one, itself under ``""``.
+
+        Whoever asks for `dataset`, `datacollator` or `loss` on behalf of an objective asks its view.
+        """
+        return {name: view_of(self, name) for name in self.objectives} or {"": self}
 
     def to_toml(self) -> str:
         """The effective recipe: every value filled in, paths absolute; it loads again to an equal recipe."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from neobert.training.compilation import RecompilationWatch
 from neobert.training.data_parts import DataParts, build_data_parts
 from neobert.training.devices import Placement
 from neobert.training.groups import group_parameters
-from neobert.training.objective import Objective, prepare_blocks
+from neobert.training.objective import Objective, Objectives, prepare_blocks
 from neobert.training.precision import set_tf32
 from neobert.training.state import RunState, group_options
 
@@ -28,7 +29,7 @@ from neobert.training.state import RunState, group_options
 class Parts(DataParts):
     """Everything a loop needs, built."""
 
-    objective: Objective
+    objective: Objective | Objectives
     groups: tuple[ParameterGroup, ...]
     optimizer: torch.optim.Optimizer
     state: RunState
@@ -37,6 +38,12 @@ class Parts(DataParts):
     checkpointer: Checkpointer
     average: WeightAverage | None = None
     """Of the weights, where the recipe has one."""
+
+    @property
+    def own_objective(self) -> Objective:
+        """The one objective that these are the parts of."""
+        assert isinstance(self.objective, Objective), "these are the parts of several objectives: see each"
+        return self.objective
 
     @property
     def device(self) -> torch.device:
@@ -51,8 +58,9 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
     """Builds every part but the trackers, which are opened once nothing can be refused any more."""
     set_tf32(recipe.trainer, placement.device)
     data = build_data_parts(recipe, placement, run_directory)
-    objective, context = build_objective(recipe, data.context)
-    groups = group_parameters(objective.encoder, objective.loss)
+    objective, own, context = build_objectives(recipe, {name: part.context for name, part in data.each.items()})
+    losses = {"losses": objective.losses} if isinstance(objective, Objectives) else {"loss": objective.loss}
+    groups = group_parameters(objective.encoder, **losses)
     context = evolve(context, parameter_groups=groups)
     optimizer = recipe.optimizer.build(context)
     for group in optimizer.param_groups:
@@ -63,7 +71,7 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
         RecompilationWatch(optimizer)
     ema = recipe.trainer.ema
     average = None if ema is None else WeightAverage(objective, ema)
-    return Parts(
+    parts = Parts(
         context=context,
         tokenizer=data.tokenizer,
         training_data=data.training_data,
@@ -76,17 +84,36 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
         checkpointer=recipe.checkpointer.build(context),
         average=average,
     )
+    views = {name: _as_only_one(parts, part, own[name]) for name, part in data.objectives.items()}
+    return evolve(parts, objectives=views)
 
 
-def build_objective(recipe: Recipe, context: BuildContext) -> tuple[Objective, BuildContext]:
-    """Encoder and loss on the run's device."""
-    encoder = recipe.model.build(context).to(context.device)
-    context = evolve(context, encoder=encoder)
-    loss = recipe.loss.build(context).to(context.device)
-    objective = Objective(encoder, loss, blocks_are_compiled=recipe.trainer.torch_compile)
-    products.use_in(objective)
-    prepare_blocks(encoder.blocks, recipe.trainer, same_sizes=recipe.datacollator.pack_sequences)
-    return objective, context
+def build_objectives(
+    recipe: Recipe, contexts: Mapping[str, BuildContext]
+) -> tuple[Objective | Objectives, dict[str, Objective], BuildContext]:
+    """The run's module, the objective of each name, and the context that knows the encoder."""
+    first = next(iter(contexts.values()))
+    encoder = recipe.model.build(first).to(first.device)
+    own = {}
+    for name, view in recipe.views.items():
+        loss = view.loss.build(evolve(contexts[name], encoder=encoder)).to(first.device)
+        own[name] = Objective(encoder, loss, blocks_are_compiled=recipe.trainer.torch_compile)
+    whole = Objectives(own) if recipe.objectives else own[""]
+    products.use_in(whole)
+    same_sizes = all(view.datacollator.pack_sequences for view in recipe.views.values())
+    prepare_blocks(encoder.blocks, recipe.trainer, same_sizes=same_sizes)
+    return whole, own, evolve(first, encoder=encoder)
+
+
+def _as_only_one(parts: Parts, data: DataParts, objective: Objective) -> Parts:
+    """The parts of one objective of several; what is not its own is shared."""
+    return evolve(
+        parts,
+        context=evolve(data.context, encoder=objective.encoder, parameter_groups=parts.groups),
+        training_data=data.training_data,
+        evaluation_data=data.evaluation_data,
+        objective=objective,
+    )
 
 
 def build_trackers(recipe: Recipe, context: BuildContext) -> list[Tracker]:

@@ -40,6 +40,8 @@ class Progress:
     world_size: int
     source_tokens: Mapping[str, int] = field(factory=dict)
     """Of a mixture: tokens of each source trained on."""
+    objective_steps: Mapping[str, int] = field(factory=dict)
+    """Of several objectives: the steps of each."""
     left_out: Mapping[str, int] = field(factory=dict)
     """Of a stream: rows that were damaged, empty or cut."""
     guard: Mapping[str, Any] = field(factory=dict)

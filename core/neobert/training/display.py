@@ -145,8 +145,14 @@ def _numbers(metrics: Mapping[str, float]) -> str:
         ("rollbacks", "train/rollbacks", "{:.0f}"),
         ("tokens/s", "train/tokens_per_second", "{:,.0f}"),
     ]
-    numbers = [f"{name} {form.format(metrics[key])}" for name, key, form in shown if key in metrics]
+    numbers = [f"{key[6:-5]} {value:.4f}" for key, value in metrics.items() if _is_of_objective(key)]
+    numbers += [f"{name} {form.format(metrics[key])}" for name, key, form in shown if key in metrics]
     waited = metrics.get("train/data_wait_share", 0.0)
     if waited > NOTICEABLE_WAIT:
         numbers.append(f"waiting for data {waited:.0%}")
     return "  ".join(numbers)
+
+
+def _is_of_objective(key: str) -> bool:
+    """Whether it is the loss of one of several objectives, ``train/NAME/loss``."""
+    return key.count("/") == 2 and key.startswith("train/") and key.endswith("/loss")

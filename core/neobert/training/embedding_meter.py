@@ -15,6 +15,7 @@ import torch
 from attrs import define, field
 from torch import Tensor
 
+from neobert.abilities import makes_embeddings
 from neobert.batch import Batch
 from neobert.embedding.geometry import alignment, pair_similarities, spearman, uniformity
 from neobert.embedding.nearest import Products, nearest
@@ -26,11 +27,6 @@ QUERY, POSITIVE, FIRST, SECOND, SCORE, TEXT, LABEL = "query", "positive", "first
 """Fields of a batch of examples: which sequence is what, and what belongs to it."""
 UNIFORMITY_TEXTS = 10_000
 """Of more texts, the first so many: the figure hardly changes, and its cost grows with their square."""
-
-
-def makes_embeddings(loss: Any) -> bool:
-    """Whether a loss offers what these figures are of."""
-    return hasattr(loss, "embed") and hasattr(loss, "sentence_head")
 
 
 @define

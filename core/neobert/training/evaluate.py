@@ -31,14 +31,14 @@ def evaluate(
     loss, as ``loss/SOURCE``; of a loss that makes embeddings what those are worth, instead of a perplexity.
     ``positions`` is given the losses of the same pass, token by token."""
     meter, of_source = Meter(parts.device), {name: Meter(parts.device) for name in data.sources}
-    embeddings = EmbeddingMeter.of(parts.objective.loss)
+    embeddings = EmbeddingMeter.of(parts.own_objective.loss)
     torch.manual_seed(derive_seed(trainer.seed, "evaluation"))
-    encoder = parts.objective.encoder
+    encoder = parts.own_objective.encoder
     watching = nullcontext(Calls()) if positions is None else _watched(encoder)
-    with evaluation_mode(parts.objective), forward_precision(trainer, parts.device), watching as calls:
+    with evaluation_mode(parts.own_objective), forward_precision(trainer, parts.device), watching as calls:
         for number, batch in enumerate(data):
             batch = parts.to_device(batch)
-            output = parts.objective(batch) if embeddings is None else embeddings.add(parts.objective, batch)
+            output = parts.own_objective(batch) if embeddings is None else embeddings.add(parts.own_objective, batch)
             meter.add(output)
             if (source := data.source_of(number)) is not None:
                 of_source[source].add(output)
@@ -56,11 +56,11 @@ def evaluate(
 
 def guess_accuracy(parts: Parts, batch: Batch, trainer: TrainerOptions) -> Tensor | None:
     """The share of a batch's masked tokens that the model's first guess gets; None without a vocabulary head."""
-    loss, fields = parts.objective.loss, batch.fields
+    loss, fields = parts.own_objective.loss, batch.fields
     if not hasattr(loss, "logits") or MASKED_POSITIONS not in fields or LABELS not in fields:
         return None
-    with evaluation_mode(parts.objective), forward_precision(trainer, parts.device):
-        encoder = parts.objective.encoder
+    with evaluation_mode(parts.own_objective), forward_precision(trainer, parts.device):
+        encoder = parts.own_objective.encoder
         hidden = encoder(batch.input_ids, batch.layout, keep=fields[MASKED_POSITIONS])
         guesses = loss.logits(encoder, hidden).argmax(-1)
         right: Tensor = guesses == fields[LABELS]
@@ -84,7 +84,7 @@ def _watched(encoder: Any) -> Iterator[Calls]:
 
 def _add_positions(positions: PositionMeter, parts: Parts, batch: Batch, documents: Any, calls: Calls) -> None:
     """Adds the batch's losses, from the hidden states that its loss was computed of; or says why that cannot be."""
-    loss, encoder = parts.objective.loss, parts.objective.encoder
+    loss, encoder = parts.own_objective.loss, parts.own_objective.encoder
     if not hasattr(loss, "logits"):
         positions.missed = "this loss has no vocabulary head"
     elif MASKED_POSITIONS not in batch.fields or LABELS not in batch.fields:

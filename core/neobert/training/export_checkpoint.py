@@ -17,13 +17,11 @@ def export_checkpoint(checkpoint: Path, folder: Path, *, averaged: bool = False)
     """
     _refuse_taken(folder)
     trained = load_trained(checkpoint, averaged=averaged)
-    objective, progress = trained.objective, trained.progress
+    progress, losses = trained.progress, {name: own.loss for name, own in trained.objectives.items()}
     if folder.exists():
         folder.rmdir()
     with disk_errors():
-        notes = export_model(
-            folder, objective.encoder, objective.loss, trained.recipe, trained.context, progress.evaluations
-        )
+        notes = export_model(folder, trained.encoder, losses, trained.recipe, trained.context, progress.evaluations)
     what = "the averaged weights of step" if averaged else "step"
     return "\n".join((f"exported {what} {progress.step} to {folder}", *notes))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import asdict
 from rich.console import Console
 
+from neobert.abilities import makes_embeddings
+from neobert.data import own_counts
 from neobert.export import opening_command
 from neobert.files import write_json
 from neobert.recipe import Recipe
@@ -15,13 +17,19 @@ from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
 from neobert.training.assemble import Parts
 from neobert.training.best import best_lines
 from neobert.training.command import RESUME_KEY, command
-from neobert.training.embedding_meter import makes_embeddings
 from neobert.training.figures import evaluation_command
 from neobert.training.loop import Position
 from neobert.training.phrases import masked_phrases
 from neobert.training.positions import PositionRow
 from neobert.training.run_directory import METRICS
-from neobert.training.summary import guard_lines, left_out_lines, mixture_lines, show_summary
+from neobert.training.summary import (
+    Learned,
+    guard_lines,
+    left_out_lines,
+    mixture_lines,
+    objective_lines,
+    show_summary,
+)
 from neobert.training.unigram import asks_for_tokens, unigram_cross_entropy
 
 SUMMARY_FILE = "summary.json"
@@ -31,23 +39,17 @@ def finish(
     recipe: Recipe, parts: Parts, position: Position, directory: Path, console: Console, notes: Sequence[str]
 ) -> None:
     """Compares with a unigram model, guesses a few held-out words, and prints where everything lies."""
-    unigram, embeds = None, makes_embeddings(parts.objective.loss)
-    if parts.evaluation_data is not None and asks_for_tokens(parts.evaluation_data):
-        counts = parts.training_data.token_counts(parts.context.vocab_size)
-        unigram = unigram_cross_entropy(counts, parts.evaluation_data)
-    positions = position_rows(position)
-    _write(directory / SUMMARY_FILE, position, unigram, positions)
+    learned = [_learned(recipe, own, position, name) for name, own in parts.each.items()]
+    _write(directory / SUMMARY_FILE, position, learned)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
     export, averaged = (directory / kind / str(position.step) for kind in (EXPORTS, AVERAGED_EXPORTS))
     opening = opening_command(export, f"returns the {parts.tokenizer.mask_token} of the list.")
     show_summary(
         console,
-        evaluations=position.evaluations,
-        unigram=unigram,
-        positions=positions,
-        phrases=masked_phrases(parts, recipe.trainer.seed),
+        learned=learned,
         notes=[
-            *mixture_lines(parts.training_data.corpus.sources, position.source_tokens),
+            *objective_lines(position.objective_steps, _probabilities(recipe)),
+            *_mixture_lines(parts, position),
             *left_out_lines(position.left_out),
             *guard_lines(position.guard),
             *best_lines(position.best),
@@ -62,29 +64,67 @@ def finish(
             "recipe": directory / "recipe.toml",
         },
         next_commands=(
-            *((evaluation_command(directory, position.evaluations),) if embeds else ()),
+            *(evaluation_command(directory, one.evaluations) for one in learned if one.embeds),
             *(() if opening is None else (opening,)),
             *(() if position.ended else (command(recipe, longer),)),
         ),
-        embeds=embeds,
     )
 
 
-def position_rows(position: Position) -> list[PositionRow]:
+def _learned(recipe: Recipe, parts: Parts, position: Position, objective: str) -> Learned:
+    """What became of one objective; ``parts`` are its own."""
+    unigram, data = None, parts.evaluation_data
+    if data is not None and asks_for_tokens(data):
+        unigram = unigram_cross_entropy(parts.own_data.token_counts(parts.context.vocab_size), data)
+    return Learned(
+        objective=objective,
+        evaluations=own_evaluations(position.evaluations, objective),
+        unigram=unigram,
+        positions=position_rows(position, objective),
+        phrases=masked_phrases(parts, recipe.trainer.seed),
+        embeds=makes_embeddings(parts.own_objective.loss),
+    )
+
+
+def own_evaluations(evaluations: Mapping[str, Mapping[str, float]], objective: str) -> dict[str, dict[str, float]]:
+    """Those of one objective under the plain names of its metrics; empty columns are left out."""
+    prefix = f"{objective}/" if objective else ""
+    own = {
+        when: {name.removeprefix(prefix): value for name, value in means.items() if name.startswith(prefix)}
+        for when, means in evaluations.items()
+    }
+    return {when: means for when, means in own.items() if means}
+
+
+def position_rows(position: Position, objective: str = "") -> list[PositionRow]:
     """What became of each bucket of positions; empty where they were not measured."""
-    after = position.position_losses.get("after")
-    return [] if after is None else after.compared_with(position.position_losses.get("before"))
+    prefix = f"{objective}/" if objective else ""
+    after = position.position_losses.get(f"{prefix}after")
+    return [] if after is None else after.compared_with(position.position_losses.get(f"{prefix}before"))
 
 
-def _write(file: Path, position: Position, unigram: float | None, positions: Sequence[PositionRow]) -> None:
+def _mixture_lines(parts: Parts, position: Position) -> Iterator[str]:
+    for name, own in parts.each.items():
+        for line in mixture_lines(own.own_data.corpus.sources, own_counts(position.source_tokens, name)):
+            yield f"objective {name}, {line}" if name else line
+
+
+def _probabilities(recipe: Recipe) -> dict[str, float]:
+    return {name: table.probability for name, table in recipe.objectives.items()}
+
+
+def _write(file: Path, position: Position, learned: Sequence[Learned]) -> None:
     guard = position.guard
+    unigram = {one.objective: one.unigram for one in learned}
+    positions = {one.objective: [asdict(row) for row in one.positions] for one in learned if one.positions}
     write_json(
         file,
         {
             "step": position.step,
             "evaluations": position.evaluations,
-            "unigram_cross_entropy": unigram,
-            **({"positions": [asdict(row) for row in positions]} if positions else {}),
+            "unigram_cross_entropy": unigram.get("", unigram),
+            **({"objectives": position.objective_steps} if position.objective_steps else {}),
+            **({"positions": positions.get("", positions)} if positions else {}),
             **({} if position.best is None else {"best": position.best.to_json()}),
             **({"mixture": position.source_tokens} if position.source_tokens else {}),
             **({"left_out": position.left_out} if position.left_out else {}),

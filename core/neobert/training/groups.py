@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from torch import nn
@@ -12,15 +12,18 @@ from neobert.context import ParameterGroup
 Role = Literal["matrix", "embedding", "head", "vector"]
 
 
-def group_parameters(encoder: Any, loss: nn.Module) -> tuple[ParameterGroup, ...]:
-    """Every trainable parameter of encoder and loss, each once (tied ones where they are met first).
+def group_parameters(
+    encoder: Any, loss: nn.Module | None = None, *, losses: nn.ModuleDict | None = None
+) -> tuple[ParameterGroup, ...]:
+    """Every trainable parameter of encoder and loss, or of several objectives' losses, each once (tied ones where they
+    are met first), under the names that a checkpoint has.
 
     Role: ``matrix`` for 2-D weights in ``encoder.blocks``, ``embedding`` for those of ``nn.Embedding``, ``head`` for
     2-D weights of the loss, ``vector`` for the rest. Decay is meant for weights of two or more dimensions.
     """
     grouped: dict[tuple[Role, bool], dict[str, nn.Parameter]] = {}
     seen: set[int] = set()
-    for name, parameter, role in _with_roles(encoder, loss):
+    for name, parameter, role in _with_roles(encoder, {"loss": loss, "losses": losses}):
         if id(parameter) not in seen and parameter.requires_grad:
             seen.add(id(parameter))
             grouped.setdefault((role, parameter.ndim >= 2), {})[name] = parameter
@@ -29,7 +32,7 @@ def group_parameters(encoder: Any, loss: nn.Module) -> tuple[ParameterGroup, ...
     )
 
 
-def _with_roles(encoder: Any, loss: nn.Module) -> Iterator[tuple[str, nn.Parameter, Role]]:
+def _with_roles(encoder: Any, losses: Mapping[str, nn.Module | None]) -> Iterator[tuple[str, nn.Parameter, Role]]:
     embeddings = {id(m.weight) for m in encoder.modules() if isinstance(m, nn.Embedding)}
     in_blocks = {id(parameter) for parameter in encoder.blocks.parameters()}
     for name, parameter in encoder.named_parameters():
@@ -40,5 +43,6 @@ def _with_roles(encoder: Any, loss: nn.Module) -> Iterator[tuple[str, nn.Paramet
         else:
             role = "vector"
         yield f"encoder.{name}", parameter, role
-    for name, parameter in loss.named_parameters():
-        yield f"loss.{name}", parameter, "head" if parameter.ndim == 2 else "vector"
+    for key, loss in losses.items():
+        for name, parameter in () if loss is None else loss.named_parameters():
+            yield f"{key}.{name}", parameter, "head" if parameter.ndim == 2 else "vector"

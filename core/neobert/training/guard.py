@@ -51,12 +51,25 @@ class Range:
 
 
 @define
+class Recent:
+    """The last accepted steps, as many as the recipe's window; none unless spikes are judged."""
+
+    losses: list[float] = field(factory=list)
+    norms: list[float] = field(factory=list)
+
+    def accept(self, step: Reading, kept: int) -> None:
+        """Remembers a step, and ``kept`` in all."""
+        losses = [*self.losses, *([step.loss] if step.count else [])]
+        norms = [*self.norms, *([step.norm] if step.count and step.norm > 0 else [])]
+        self.losses, self.norms = (values[-kept:] if kept else [] for values in (losses, norms))
+
+
+@define
 class GuardState:
     """What the guard remembers of a run. Saved with every checkpoint."""
 
-    losses: list[float] = field(factory=list)
-    """Of the last accepted steps, as many as the recipe's window; none unless spikes are judged."""
-    norms: list[float] = field(factory=list)
+    recent: dict[str, Recent] = field(factory=dict)
+    """Of each objective by its name, since what is usual for one is a spike for another; ``""`` where there is one."""
     in_a_row: int = 0
     """Steps just before that were skipped."""
     skipped: list[int] = field(factory=list)
@@ -64,7 +77,7 @@ class GuardState:
     rollbacks: list[dict[str, Any]] = field(factory=list)
     """Each time that the run went back: ``step`` was bad, ``to`` is where it went on, and ``reason``."""
 
-    def fault(self, step: Reading, options: GuardOptions) -> str | None:
+    def fault(self, step: Reading, options: GuardOptions, objective: str = "") -> str | None:
         """What is wrong with a step, in words; None where nothing is."""
         if not math.isfinite(step.norm):
             return f"the gradient is not finite (norm {step.norm}, loss {step.loss:.6g})"
@@ -72,20 +85,18 @@ class GuardState:
             return f"the loss is not finite ({step.loss})"
         if options.threshold is None or not step.count:
             return None
-        losses, norms = range_of_losses(self.losses, options), range_of_norms(self.norms, options)
+        recent = self.recent.get(objective, Recent())
+        losses, norms = range_of_losses(recent.losses, options), range_of_norms(recent.norms, options)
         if losses is not None and step.loss > losses.most:
             return _spike("the loss", step.loss, losses, options)
         if norms is not None and step.norm > norms.most:
             return _spike("the gradient norm", step.norm, norms, options)
         return None
 
-    def accept(self, step: Reading, options: GuardOptions) -> None:
+    def accept(self, step: Reading, options: GuardOptions, objective: str = "") -> None:
         """Remembers a step that changed the weights."""
         self.in_a_row = 0
-        kept = options.steps_kept
-        losses = [*self.losses, *([step.loss] if step.count else [])]
-        norms = [*self.norms, *([step.norm] if step.count and step.norm > 0 else [])]
-        self.losses, self.norms = (values[-kept:] if kept else [] for values in (losses, norms))
+        self.recent.setdefault(objective, Recent()).accept(step, options.steps_kept)
 
     def times_back_to(self, step: int) -> int:
         """How often the run has gone back to a step."""
@@ -99,8 +110,10 @@ class GuardState:
     def from_json(cls, value: Mapping[str, Any]) -> GuardState:
         """What `to_json` gave; of an empty mapping, what a run begins with."""
         return cls(
-            losses=[float(loss) for loss in value.get("losses", ())],
-            norms=[float(norm) for norm in value.get("norms", ())],
+            recent={
+                name: Recent([float(loss) for loss in said["losses"]], [float(norm) for norm in said["norms"]])
+                for name, said in value.get("recent", {}).items()
+            },
             in_a_row=int(value.get("in_a_row", 0)),
             skipped=[int(step) for step in value.get("skipped", ())],
             rollbacks=[dict(rollback) for rollback in value.get("rollbacks", ())],

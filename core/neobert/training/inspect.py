@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from attrs import evolve, frozen
+from torch import nn
 
 from neobert.context import BuildContext
 from neobert.recipe import Recipe, attention_choices
@@ -36,16 +37,18 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     """
     refuse_unfit_device(recipe)
     refuse_unfit_weights(recipe)
-    trainer, length = recipe.trainer, recipe.dataset.max_seq_length
-    rows = [("tokens a step", _tokens_a_step(recipe))]
-    rows += describe_warmups(trainer, length)
+    trainer, views = recipe.trainer, recipe.views
+    rows = []
+    for name, view in views.items():
+        of = f", {name}" if name else ""
+        rows.append((f"tokens a step{of}", _tokens_a_step(view)))
+        rows += [(what + of, said) for what, said in describe_warmups(trainer, view.dataset.max_seq_length)]
     rows += attention_choices(recipe, attention_target(recipe)).items()
     for what, row in (("tf32", tf32_row), ("fp32 matrix products", products_row)):
         if (said := row(trainer, choose_device(trainer))) is not None:
             rows.append((what, said))
-    context = first_context(recipe, Placement(torch.device("meta"), 0, 1, 1), Path(trainer.output_dir))
     try:
-        sizes = _measure(recipe, evolve(context, vocab_size=STAND_IN_VOCABULARY))
+        sizes = _measure(recipe, _context(recipe, torch.device("meta"), STAND_IN_VOCABULARY))
     except Exception as error:
         # An estimate refuses no recipe: parts may need data, or tensors that hold values.
         return [("parameters", f"not counted: {_in_a_line(error)}"), *rows]
@@ -86,7 +89,7 @@ def _parameters(sizes: Sizes, vocabulary: int | None) -> str:
 
 
 def _memory(recipe: Recipe, vocabulary: int | None) -> str:
-    """One number, and what it is made of."""
+    """One number, and what it is made of; of several objectives that of the one that takes the most."""
     entries = vocabulary or _largest_vocabulary(recipe)
     if entries is None:
         return "unknown: how many entries the vocabulary has is known once the tokenizer is built"
@@ -95,9 +98,9 @@ def _memory(recipe: Recipe, vocabulary: int | None) -> str:
     device = choose_device(recipe.trainer)
     # Before the estimate, whose own libraries no run needs.
     base = memory_of_libraries(recipe) if device.type == "cpu" else 0
-    context = first_context(recipe, Placement(device, 0, 1, 1), Path(recipe.trainer.output_dir))
     try:
-        peak = estimate_peak(recipe, evolve(context, vocab_size=entries))
+        peaks = [estimate_peak(view, _context(view, device, entries)) for view in recipe.views.values()]
+        peak = max(peaks, key=lambda one: one.total)
     except Exception as error:  # of a part that reads values, of which there are none here
         return f"unknown: {_in_a_line(error)}"
     on_cpu = device.type == "cpu"
@@ -116,6 +119,11 @@ def _memory(recipe: Recipe, vocabulary: int | None) -> str:
     return f"{_gigabytes(sum(parts.values()))}{where} ({listed}{bound})"
 
 
+def _context(recipe: Recipe, device: torch.device, vocab_size: int) -> BuildContext:
+    context = first_context(recipe, Placement(device, 0, 1, 1), Path(recipe.trainer.output_dir))
+    return evolve(context, vocab_size=vocab_size)
+
+
 def _largest_vocabulary(recipe: Recipe) -> int | None:
     """What bounds the vocabulary of a tokenizer that is yet to be trained."""
     bound: int | None = getattr(recipe.tokenizer.options, "vocab_size", None)
@@ -132,9 +140,10 @@ def _known_vocabulary(recipe: Recipe) -> int | None:
 def _measure(recipe: Recipe, context: BuildContext) -> Sizes:
     with torch.device("meta"):
         encoder = recipe.model.build(context)
-        loss = recipe.loss.build(evolve(context, encoder=encoder))
+        context = evolve(context, encoder=encoder)
+        losses = nn.ModuleDict({name or "loss": view.loss.build(context) for name, view in recipe.views.items()})
     body = rows = 0
-    for group in group_parameters(encoder, loss):
+    for group in group_parameters(encoder, losses=losses):
         for parameter in group.parameters.values():
             # A table that is not indexed by the vocabulary (positions) belongs to the body; a bias of the head may be.
             if parameter.shape[:1] == (STAND_IN_VOCABULARY,):

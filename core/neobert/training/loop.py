@@ -9,7 +9,7 @@ import torch
 from attrs import define, field
 from torch import Tensor
 
-from neobert.data import Cursor, MicroBatch, StepBatches
+from neobert.data import MicroBatch, Place, StepBatches
 from neobert.interfaces import LossOutput
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
@@ -18,6 +18,7 @@ from neobert.training.faults import Faults
 from neobert.training.gradient import finish_gradients
 from neobert.training.guard import GuardState, read_step
 from neobert.training.meter import Meter
+from neobert.training.objective import Objective
 from neobert.training.positions import PositionLosses
 from neobert.training.precision import forward_precision
 from neobert.training.recorder import Recorder
@@ -32,7 +33,7 @@ class Position:
     """Where the run is. Together with the tensors, all that going on needs."""
 
     step: int
-    cursor: Cursor
+    cursor: Place
     tokens_seen: int
     meter: Meter
     evaluations: dict[str, dict[str, float]] = field(factory=dict)
@@ -43,6 +44,8 @@ class Position:
     """With ``trainer.metric_for_best``."""
     source_tokens: Counter[str] = field(factory=Counter)
     """Of a mixture: tokens of each source trained on, over all ranks."""
+    objective_steps: Counter[str] = field(factory=Counter)
+    """Of several objectives: the steps of each."""
     left_out: Counter[str] = field(factory=Counter)
     """Of a stream: rows so far that were damaged, empty or cut, each pass over them counted."""
     ended: bool = False
@@ -74,6 +77,7 @@ def train(
         position.cursor = data.cursor
         position.tokens_seen += sum(micro.batch.num_tokens for micro in data.micro_batches)
         position.source_tokens.update(data.source_tokens)
+        position.objective_steps.update([data.objective] if data.objective else [])
         position.left_out.update(data.left_out)
         position.ended = data.last
         done = position.step >= trainer.max_steps or data.last or stop.number != 0
@@ -93,27 +97,28 @@ def update(
     factor = parts.schedule(position.step)
     for group in parts.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
-    outputs = [_backward(parts, micro, trainer) for micro in data.micro_batches]
+    own = parts.each[data.objective].own_objective
+    outputs = [_backward(own, parts, micro, trainer) for micro in data.micro_batches]
     count = torch.stack([output.count.to(parts.device) for output in outputs]).sum()
     norm = finish_gradients(parts.objective.parameters(), count, trainer.gradient_clipping)
     # All that the host has to know of a step before the weights change.
     reading = read_step(norm, outputs, count)
-    fault = position.guard.fault(reading, trainer.guard)
+    fault = position.guard.fault(reading, trainer.guard, data.objective)
     if fault is None:
         parts.optimizer.step()
         if parts.average is not None:
             parts.average.update()
-        position.guard.accept(reading, trainer.guard)
+        position.guard.accept(reading, trainer.guard, data.objective)
         for output in outputs:
-            position.meter.add(output)
+            position.meter.add(output, f"{data.objective}/" if data.objective else "")
     parts.optimizer.zero_grad(set_to_none=True)
     return (norm, None) if fault is None else (None, fault)
 
 
-def _backward(parts: Parts, micro: MicroBatch, trainer: TrainerOptions) -> LossOutput:
+def _backward(objective: Objective, parts: Parts, micro: MicroBatch, trainer: TrainerOptions) -> LossOutput:
     """Gradients of one micro-batch's sum; what is returned holds no graph."""
     torch.manual_seed(micro.seed)
     with forward_precision(trainer, parts.device):
-        output = parts.objective(parts.to_device(micro.batch))
+        output = objective(parts.to_device(micro.batch))
     output.total.backward()
     return LossOutput(output.total.detach(), output.count.detach(), output.metrics)

@@ -45,6 +45,11 @@ class PeakMemory:
     """Beside those at the moment of the peak: what autograd keeps, what is made on the way."""
 
     @property
+    def total(self) -> int:
+        """Of tensors."""
+        return self.weights + self.gradients + self.optimizer_state + self.average + self.passing
+
+    @property
     def on_the_heap(self) -> int:
         """What a CPU's run takes beside its tensors and libraries, by measurements of other runs."""
         return IN_USE + int(HEAP_HOLES * self.passing)

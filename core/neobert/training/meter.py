@@ -23,17 +23,20 @@ def sum_dtype(device: torch.device) -> torch.dtype:
 
 
 class Meter:
-    """What has been summed since the last log line; its state is saved, so a resumed run logs the same numbers."""
+    """What has been summed since the last log line; its state is saved, so a resumed run logs the same numbers.
+
+    Sums of several objectives are apart: each one's names begin with a prefix of its own, ``NAME/``.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self._dtype = sum_dtype(device)
         self._device = device
         self._sums: dict[str, Tensor] = {}
 
-    def add(self, output: LossOutput) -> None:
+    def add(self, output: LossOutput, prefix: str = "") -> None:
         """Adds one micro-batch's sums."""
-        for name, value in {**output.metrics, "loss": output.total, "": output.count}.items():
-            value = torch.as_tensor(value).detach().to(self._dtype)
+        for bare, value in {**output.metrics, "loss": output.total, "": output.count}.items():
+            name, value = prefix + bare, torch.as_tensor(value).detach().to(self._dtype)
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
 
     def read(self, *, reset: bool = True) -> dict[str, float]:
@@ -41,10 +44,14 @@ class Meter:
         sums = self.state()
         if reset:
             self._sums = {}
-        count = max(sums.pop("", 0.0), 1.0)
-        means = {name: value / count for name, value in sums.items()}
-        if "loss" in means:
-            means["perplexity"] = perplexity(means["loss"])
+        means: dict[str, float] = {}
+        # A count's name is its prefix alone.
+        for prefix in [name for name in sums if not name or name.endswith("/")]:
+            count = max(sums[prefix], 1.0)
+            own = {name: value / count for name, value in sums.items() if name.startswith(prefix) and name != prefix}
+            means |= own
+            if (loss := own.get(f"{prefix}loss")) is not None:
+                means[f"{prefix}perplexity"] = perplexity(loss)
         return means
 
     def state(self) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -34,6 +35,15 @@ class Objective(nn.Module):
             mark_varying_sizes(batch)
         embeddings: Tensor = self.loss.embed(self.encoder, batch.input_ids, batch.layout)
         return embeddings[: batch.num_sequences]
+
+
+class Objectives(nn.Module):
+    """Several objectives of one encoder. State keys are ``encoder.*`` and ``losses.NAME.*``."""
+
+    def __init__(self, of: Mapping[str, Objective]) -> None:
+        super().__init__()
+        self.encoder = next(iter(of.values())).encoder
+        self.losses = nn.ModuleDict({name: objective.loss for name, objective in of.items()})
 
 
 def prepare_blocks(blocks: nn.ModuleList, trainer: TrainerOptions, *, same_sizes: bool) -> None:

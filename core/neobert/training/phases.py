@@ -54,9 +54,10 @@ class Phases:
 
     def attach(self, parts: Parts) -> None:
         """Watches the parts of a run from now on."""
-        encoder, objective = parts.objective.encoder, parts.objective
-        objective.register_forward_pre_hook(lambda *_: self.enter(HEAD))
-        objective.register_forward_hook(lambda _module, _inputs, output: self._watch_backward(output))
+        encoder = parts.objective.encoder
+        for own in parts.each.values():
+            own.objective.register_forward_pre_hook(lambda *_: self.enter(HEAD))
+            own.objective.register_forward_hook(lambda _module, _inputs, output: self._watch_backward(output))
         encoder.register_forward_pre_hook(lambda *_: self.enter(BLOCKS))
         encoder.register_forward_hook(lambda *_: self.enter(HEAD))
         encoder.input_embedding.register_forward_pre_hook(lambda *_: self.enter(EMBEDDING))

@@ -33,7 +33,7 @@ class Phrase:
 
 def masked_phrases(parts: Parts, seed: int, count: int = 5, top: int = 5) -> list[Phrase]:
     """Phrases drawn by the seed alone from held-out sequences, each with one whole word masked."""
-    if parts.evaluation_data is None or not hasattr(parts.objective.loss, "logits"):
+    if parts.evaluation_data is None or not hasattr(parts.own_objective.loss, "logits"):
         return []
     if parts.tokenizer.mask_token_id is None:  # a loss may learn from all tokens
         return []
@@ -62,7 +62,7 @@ def _is_word_in_prose(tokens: list[str], place: int) -> bool:
 
 
 def _guess(parts: Parts, ids: list[int], position: int, top: int) -> Phrase:
-    tokenizer, objective = parts.tokenizer, parts.objective
+    tokenizer, objective = parts.tokenizer, parts.own_objective
     masked = torch.tensor(ids, device=parts.device)
     masked[position] = tokenizer.mask_token_id
     keep = torch.tensor([position], device=parts.device)

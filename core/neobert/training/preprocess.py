@@ -26,9 +26,10 @@ from neobert.training.devices import Placement
 from neobert.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from neobert.data.documents import Documents
+    from neobert.data.example_form import ExampleForm
     from neobert.recipe import Recipe
 
 logger = logging.getLogger("neobert.training")
@@ -47,59 +48,82 @@ class Preprocessed:
 
 
 def preprocess(recipe: Recipe, output: Path) -> Preprocessed:
-    """Fills this machine's cache, and writes ``output`` for others: ``dataset``, ``tokenizer`` and the tables.
+    """Fills this machine's cache, and writes ``output`` for others: ``dataset``, ``tokenizer`` and the tables; of
+    several objectives each one's in a folder of its name.
 
     The rows are those that the run trains and evaluates on, in their order, without special tokens: a run on
     them takes the same steps. Raises UserError for a stream, which is tokenized while it is trained on.
     """
-    keys, placement = recipe.dataset.served, Placement(torch.device("cpu"), 0, 1, 1)
-    splits, context = build_rows(recipe, placement, Path(recipe.trainer.output_dir))
-    rows, tokenizer, mixture = splits.as_mapping(), context.tokenizer, mixture_of(recipe.dataset)
-    form = form_of(recipe, rows, tokenizer, recipe.datacollator)
+    placement = Placement(torch.device("cpu"), 0, 1, 1)
+    rows = build_rows(recipe, placement, Path(recipe.trainer.output_dir))
+    notes: list[str] = []
+    datasets, tokenizer = {}, None
+    for name, view in recipe.views.items():
+        splits, context = rows[name]
+        documents, form = _tokenized(view, splits.as_mapping(), context.tokenizer)
+        folder = output / name
+        notes += _sizes(documents, "document" if form is None else "example", name)
+        if mixture_of(view.dataset) is not None:
+            notes.append(
+                "a mixture is in this machine's cache only: for other machines, neobert-tokenize makes each source a "
+                "folder"
+            )
+            continue
+        datasets[name] = _dataset_keys(view, folder, documents)
+        tokenizer = tokenizer or _tokenizer_keys(view, folder)
+        if not _is_there(folder, context.tokenizer, documents):
+            tables = tokenized_tables({"": datasets[name]}, _tokenizer_keys(view, folder))
+            _write(folder, context.tokenizer, documents, tables, {} if form is None else form.prefixes)
+    if tokenizer is None:
+        return Preprocessed(tuple(notes), None)
+    notes.append(f"{output} has it for other machines; path is where the folder lies there")
+    return Preprocessed(tuple(notes), tokenized_tables(datasets, tokenizer))
+
+
+def _tokenized(
+    recipe: Recipe, rows: Mapping[str, Any], tokenizer: Any
+) -> tuple[dict[str, Documents], ExampleForm | None]:
+    """The documents of each split, or its examples and what they are made of."""
     if any(map(is_stream, rows.values())):
         msg = (
             "dataset.streaming = true: a stream is tokenized while it is trained on, and nothing of it is kept\n"
             "neobert-tokenize makes a dataset on disk of it, over as many machines as there are"
         )
         raise UserError(msg)
+    keys, form = recipe.dataset.served, form_of(recipe, rows, tokenizer, recipe.datacollator)
     documents = {
         name: documents_of(
             found,
             tokenizer,
             num_proc=keys.num_proc,
             label=name,
-            mixture=mixture,
+            mixture=mixture_of(recipe.dataset),
             max_seq_length=keys.max_seq_length,
             form=form,
         )
         for name, found in rows.items()
     }
-    what = "document" if form is None else "example"
-    notes = tuple(
-        f"{name}: {counted(len(one), what)}, {counted(int(one.lengths.sum()), 'token')}"
-        for name, one in documents.items()
-    )
-    if mixture is not None:
-        note = (
-            "a mixture is in this machine's cache only: for other machines, neobert-tokenize makes each source a folder"
-        )
-        return Preprocessed((*notes, note), None)
-    tables = _tables(recipe, output, documents)
-    if not _is_there(output, tokenizer, documents):
-        _write(output, tokenizer, documents, tables, {} if form is None else form.prefixes)
-    return Preprocessed((*notes, f"{output} has it for other machines; path is where the folder lies there"), tables)
+    return documents, form
 
 
-def _tables(recipe: Recipe, output: Path, documents: Mapping[str, Documents]) -> str:
-    folder = output.absolute()
-    dataset = {
-        "path": str(folder / DATASET),
+def _sizes(documents: Mapping[str, Documents], what: str, objective: str) -> Iterator[str]:
+    for name, one in documents.items():
+        size = f"{name}: {counted(len(one), what)}, {counted(int(one.lengths.sum()), 'token')}"
+        yield f"objective {objective}, {size}" if objective else size
+
+
+def _dataset_keys(recipe: Recipe, output: Path, documents: Mapping[str, Documents]) -> dict[str, Any]:
+    return {
+        "path": str(output.absolute() / DATASET),
         "max_seq_length": recipe.dataset.max_seq_length,
         "train_split": "train",
         "eval_split": "eval" if "eval" in documents else None,
     }
+
+
+def _tokenizer_keys(recipe: Recipe, output: Path) -> dict[str, Any]:
     rounding = getattr(recipe.tokenizer.options, "pad_vocab_to_multiple_of", None)
-    return tokenized_tables(dataset, {"path": str(folder / TOKENIZER), "pad_vocab_to_multiple_of": rounding})
+    return {"path": str(output.absolute() / TOKENIZER), "pad_vocab_to_multiple_of": rounding}
 
 
 def _write(

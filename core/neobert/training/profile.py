@@ -74,10 +74,16 @@ def profile(recipe: Recipe, steps: int, console: Console) -> Profile:
         stack.enter_context(clear_compile_failures(recipe.trainer))
         parts = assemble(recipe, place(recipe.trainer), folder)
         stack.callback(parts.training_data.close)
-        for what, said in describe_warmups(recipe.trainer, recipe.dataset.max_seq_length):
+        longest = max(view.dataset.max_seq_length for view in recipe.views.values())
+        for what, said in describe_warmups(recipe.trainer, longest):
             display.note(f"these are the run's first steps, inside its {what}: {said}")
         display.note(f"{WARM_UP} steps to warm up, then {steps} under the profiler ...")
-        return _profiled(recipe, evolve(parts, evaluation_data=None), steps, folder / TRACE)
+        return _profiled(recipe, _without_evaluation(parts), steps, folder / TRACE)
+
+
+def _without_evaluation(parts: Parts) -> Parts:
+    own = {name: evolve(view, evaluation_data=None) for name, view in parts.objectives.items()}
+    return evolve(parts, evaluation_data=None, objectives=own)
 
 
 def _profiled(recipe: Recipe, parts: Parts, steps: int, trace: Path) -> Profile:

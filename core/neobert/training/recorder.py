@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from torch import Tensor
 
-from neobert.data import Cursor, StepBatches
+from neobert.data import Cursor, StepBatches, own_counts, own_cursor
 from neobert.data.lanes import marks_of
 from neobert.data.report import SourceReport
 from neobert.data.step_options import StepOptions
@@ -45,14 +45,15 @@ class Recorder:
     _waited_logged: float = field(default=0.0, init=False)
     _first_step: int = field(default=0, init=False)
     _saved_step: int | None = field(default=None, init=False)
-    _missed: str | None = field(default=None, init=False)
+    _missed: set[str | None] = field(factory=set, init=False)
     """Why there is no loss by position: said once."""
 
     def start(self, parts: Parts, position: Position) -> None:
         """The evaluation before the first step, and the clock."""
-        if self.trainer.log_train_accuracy and not hasattr(parts.objective.loss, "logits"):
+        losses = [own.own_objective.loss for own in parts.each.values()]
+        if self.trainer.log_train_accuracy and not any(hasattr(loss, "logits") for loss in losses):
             self.display.note("trainer.log_train_accuracy: this loss has no vocabulary head, so no accuracy is logged")
-        if position.step == 0 and parts.evaluation_data is not None:
+        if position.step == 0 and _evaluated(parts):
             self._evaluate(parts, position, "before")
         self._require_metric(parts, position)
         self._tokens_logged = position.tokens_seen
@@ -102,7 +103,7 @@ class Recorder:
             self._log(parts, data, norm, position)
         self.display.step(position.step)
         improved = False
-        if parts.evaluation_data is not None and (_due(position.step, trainer.eval_steps) or last):
+        if _evaluated(parts) and (_due(position.step, trainer.eval_steps) or last):
             with self._clock.pause():
                 improved = self._improved(self._evaluate(parts, position, "after"), position)
         if _due(position.step, trainer.save_steps) or done or improved:
@@ -120,9 +121,9 @@ class Recorder:
         means = position.meter.read(reset=_due(position.step, self.trainer.logging_steps))
         metrics = {f"train/{name}": value for name, value in means.items()}
         metrics["train/learning_rate"] = float(parts.optimizer.param_groups[0]["lr"])
-        metrics["train/epoch"] = float(data.epoch)
-        metrics |= warmup_metrics(parts.training_data.options, data)
-        metrics |= mixture_metrics(parts.training_data.corpus.sources, position.source_tokens, position.cursor)
+        metrics |= warmup_metrics(parts.each[data.objective].own_data.options, data)
+        for name, own in parts.each.items():
+            metrics |= _data_metrics(name, own, position, data)
         metrics |= {f"train/{name}": float(count) for name, count in position.left_out.items()}
         metrics["train/tokens_seen"] = float(position.tokens_seen)
         metrics["train/tokens_per_second"] = tokens / max(seconds, 1e-9)
@@ -134,7 +135,7 @@ class Recorder:
             metrics |= _weight_norms(parts)
         if self.trainer.log_train_accuracy:
             with self._clock.pause():
-                metrics |= _train_accuracy(parts, data, self.trainer)
+                metrics |= _train_accuracy(parts.each[data.objective], data, self.trainer)
         self._send(metrics, position.step)
         self.display.log(metrics, position.step)
 
@@ -142,7 +143,7 @@ class Recorder:
         """Before any step: what ``trainer.metric_for_best`` names has to be among what evaluations report."""
         if self.trainer.metric_for_best is None:
             return
-        if parts.evaluation_data is None:
+        if not _evaluated(parts):
             msg = f"{KEY} = {self.trainer.metric_for_best!r}: there is no held-out data, so nothing is evaluated"
             raise UserError(msg)
         names = [name for means in position.evaluations.values() for name in means]
@@ -161,36 +162,42 @@ class Recorder:
         return True
 
     def _evaluate(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
-        assert parts.evaluation_data is not None
-        self.display.note(f"evaluating on {parts.evaluation_data.description} ...")
-        means = position.evaluations[when] = self._measured(parts, position, when)
-        averaged = {}
+        position.evaluations[when] = {}
         position.evaluations.pop(AVERAGED, None)  # of a run that had an average before it was resumed
-        if parts.average is not None and parts.average.updates:
-            with parts.average.in_place():
-                averaged = position.evaluations[AVERAGED] = evaluate(parts, parts.evaluation_data, self.trainer)
-        metrics = {f"eval/{name}": value for name, value in means.items()}
-        metrics |= {f"eval/ema/{name}": value for name, value in averaged.items()}
+        metrics: dict[str, float] = {}
+        for name, own in _evaluated(parts).items():
+            assert own.evaluation_data is not None
+            prefix = f"{name}/" if name else ""
+            self.display.note(f"evaluating{f' {name}' if name else ''} on {own.evaluation_data.description} ...")
+            means = _prefixed(prefix, self._measured(own, position, prefix + when))
+            position.evaluations[when] |= means
+            averaged = {}
+            if parts.average is not None and parts.average.updates:
+                with parts.average.in_place():
+                    averaged = _prefixed(prefix, evaluate(own, own.evaluation_data, self.trainer))
+                position.evaluations[AVERAGED] = position.evaluations.get(AVERAGED, {}) | averaged
+            metrics |= _prefixed("eval/", means) | _prefixed("eval/ema/", averaged)
+            self.display.evaluation(means, position.step)
+            if averaged:
+                self.display.evaluation(averaged, position.step, "of the averaged weights ")
         self._send(metrics, position.step)
-        self.display.evaluation(means, position.step)
-        if averaged:
-            self.display.evaluation(averaged, position.step, "of the averaged weights ")
         return metrics
 
     def _measured(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
         """Of the weights themselves, by position too where the recipe asks for it."""
         assert parts.evaluation_data is not None
-        edges = self.trainer.eval_position_buckets
-        positions = PositionMeter(edges, parts.context.max_seq_length, parts.device) if edges else None
+        longest = parts.context.max_seq_length
+        edges = tuple(edge for edge in self.trainer.eval_position_buckets if edge <= longest)
+        positions = PositionMeter(edges, longest, parts.device) if edges else None
         means = evaluate(parts, parts.evaluation_data, self.trainer, positions)
         return means if positions is None else means | self._by_position(positions, position, when)
 
     def _by_position(self, positions: PositionMeter, position: Position, when: str) -> dict[str, float]:
         losses = positions.read()
         if losses is None:
-            if self._missed != positions.missed:
+            if positions.missed not in self._missed:
                 self.display.note(f"trainer.eval_position_buckets: no loss by position: {positions.missed}")
-            self._missed = positions.missed
+                self._missed.add(positions.missed)
             return {}
         position.position_losses[when] = losses
         return losses.means()
@@ -198,6 +205,26 @@ class Recorder:
     def _send(self, metrics: dict[str, float], step: int) -> None:
         for tracker in self.trackers:
             tracker.log(metrics, step)
+
+
+def _evaluated(parts: Parts) -> dict[str, Parts]:
+    """The objectives that have held-out data."""
+    return {name: own for name, own in parts.each.items() if own.evaluation_data is not None}
+
+
+def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {prefix + name: value for name, value in values.items()}
+
+
+def _data_metrics(objective: str, parts: Parts, position: Position, data: StepBatches) -> dict[str, float]:
+    """How far an objective is in its data; of several, how many steps were its too."""
+    cursor, counts = own_cursor(position.cursor, objective), own_counts(position.source_tokens, objective)
+    metrics = {"train/epoch": float(data.epoch if objective == data.objective else cursor.epoch)}
+    metrics |= mixture_metrics(parts.own_data.corpus.sources, counts, cursor)
+    if not objective:
+        return metrics
+    metrics["train/steps"] = float(position.objective_steps[objective])
+    return {name.replace("train/", f"train/{objective}/", 1): value for name, value in metrics.items()}
 
 
 def mixture_metrics(sources: Sequence[SourceReport], tokens: Mapping[str, int], cursor: Cursor) -> dict[str, float]:

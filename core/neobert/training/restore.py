@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from attrs import evolve
 
-from neobert.data import Cursor
+from neobert.data import Cursor, Cursors, Place
 from neobert.data.build import mixture_of
 from neobert.data.remix import remixed
 from neobert.errors import UserError
@@ -53,7 +53,7 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
     for note in _about_average(recipe, progress):
         display.note(note)
     load_state(parts, resumption.checkpoint, progress)
-    return position_at(progress, _cursor(recipe, parts, resumption, display), parts.device)
+    return position_at(progress, _place(recipe, parts, resumption, display), parts.device)
 
 
 def load_state(parts: Parts, checkpoint: Path, progress: Progress) -> None:
@@ -62,7 +62,7 @@ def load_state(parts: Parts, checkpoint: Path, progress: Progress) -> None:
     parts.state.apply(_load(parts, checkpoint, template))
 
 
-def position_at(progress: Progress, cursor: Cursor, device: torch.device) -> Position:
+def position_at(progress: Progress, cursor: Place, device: torch.device) -> Position:
     """Where a checkpoint stands, with its place in the data."""
     meter = Meter(device)
     meter.restore(progress.meter)
@@ -75,6 +75,7 @@ def position_at(progress: Progress, cursor: Cursor, device: torch.device) -> Pos
         guard=GuardState.from_json(progress.guard),
         best=Best.from_json(progress.best),
         source_tokens=Counter(progress.source_tokens),
+        objective_steps=Counter(progress.objective_steps),
         left_out=Counter(progress.left_out),
         position_losses={when: PositionLosses.from_json(said) for when, said in progress.position_losses.items()},
     )
@@ -89,13 +90,25 @@ def _about_average(recipe: Recipe, progress: Progress) -> Iterator[str]:
         yield "trainer.ema is unset: the checkpoint's average of the weights is left behind"
 
 
-def _cursor(recipe: Recipe, parts: Parts, resumption: Resumption, display: Display) -> Cursor:
+def _place(recipe: Recipe, parts: Parts, resumption: Resumption, display: Display) -> Place:
     """The checkpoint's place in the data; where a mixture is changed from there on, the same place in the new one."""
-    cursor, data = Cursor.from_json(resumption.progress.cursor), parts.training_data
-    before = mixture_of(resumption.recipe.dataset)
-    if before is None or before == mixture_of(recipe.dataset):
+    place = parts.training_data.place(resumption.progress.cursor)
+    before, now = resumption.recipe.views, recipe.views
+    if not isinstance(place, Cursors):
+        return _in_changed_mixture(place, before[""], now[""], parts, display)
+    return Cursors(
+        {
+            name: _in_changed_mixture(place.of[name], before[name], now[name], own, display)
+            for name, own in parts.each.items()
+        }
+    )
+
+
+def _in_changed_mixture(cursor: Cursor, old: Recipe, new: Recipe, parts: Parts, display: Display) -> Cursor:
+    before = mixture_of(old.dataset)
+    if before is None or before == mixture_of(new.dataset):
         return cursor
-    changed = [change.key for change in compare(resumption.recipe, recipe) if change.key in PLANNED_BY]
+    changed = [change.key for change in compare(old, new) if change.key in PLANNED_BY]
     if changed:
         msg = (
             f"the mixture and {', '.join(changed)} cannot change at once: the window that the run stands in was "
@@ -105,7 +118,7 @@ def _cursor(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
     display.note(
         "the mixture is another from here on: each source goes on from its place; what was planned comes first"
     )
-    return remixed(data, before, cursor)
+    return remixed(parts.own_data, before, cursor)
 
 
 def _load(parts: Parts, checkpoint: Path, template: Mapping[str, Any]) -> Mapping[str, Any]:

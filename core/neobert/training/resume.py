@@ -12,14 +12,15 @@ from neobert.errors import UserError
 from neobert.files import faults
 from neobert.interfaces import Schedule
 from neobert.recipe import Recipe, compare, load_recipe
+from neobert.recipe.objectives import plain_key
 from neobert.run_folder import CHECKPOINTS
 from neobert.training.checkpoints import RECIPE_FILE, Progress, newest_intact, read_progress, step_directories
 from neobert.training.command import RESUME_KEY, command
 from neobert.training.past_warmups import changed_warmups
 from neobert.training.run_directory import holds_run
 
-PAST = ("model", "tokenizer", "dataset", "datacollator", "loss", "optimizer", "scheduler")
-"""Tables whose values the weights, the order of the data or the optimizer's state came from."""
+PAST = ("model", "tokenizer", "dataset", "datacollator", "loss", "optimizer", "scheduler", "probability")
+"""Tables whose values the weights, the order of the data or the optimizer's state came from, and an objective's key."""
 PAST_TRAINER = (
     "seed",
     "per_device_train_batch_size",
@@ -114,6 +115,7 @@ def prepare_resumption(checkpoint: Path, recipe: Recipe) -> Resumption:
 
 def changes_past(key: str) -> bool:
     """Whether another value of this key would have made another past."""
+    key = plain_key(key)
     if any(key == free or key.startswith(f"{free}.") for free in FREE):
         return False
     table, _, rest = key.partition(".")

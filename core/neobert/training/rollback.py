@@ -95,7 +95,7 @@ class Rollback:
             self.display.note(said)
         self.trackers.extend(build_trackers(self.recipe, self.parts.context))
         max_steps = self.recipe.trainer.max_steps
-        for line in will_end_early(self.parts.training_data, position.cursor, position.step, max_steps):
+        for line in will_end_early(self.parts, position.cursor, position.step, max_steps):
             self.display.note(line)
 
     def _checkpoints(self) -> dict[int, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def _position(recipe: Recipe, parts: Parts, resumption: Resumption | None, displ
         position = restore(recipe, parts, resumption, display)
         display.note(f"going on from {resumption.checkpoint} at step {position.step}")
         return position
-    if (line := start_from_weights(recipe, parts, parts.objective)) is not None:
+    if (line := start_from_weights(recipe, parts)) is not None:
         display.note(line)
         if parts.average is not None:
             parts.average.begin()
@@ -98,14 +99,23 @@ def _open(
     write_json(directory / "environment.json", describe_environment(recipe, placement))
 
 
+def objective_lines(recipe: Recipe, parts: Parts) -> Iterator[str]:
+    """What each objective's data comes to."""
+    views = recipe.views
+    for name, own in parts.each.items():
+        if name:
+            yield f"objective {name}: about {recipe.objectives[name].probability:.0%} of the steps"
+        yield from own.own_data.report.lines()
+        for what, said in describe_warmups(recipe.trainer, views[name].dataset.max_seq_length):
+            yield f"{what}: {said}"
+
+
 def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, rollback: Rollback) -> int:
     recipe, directory, display = saver.recipe, saver.directory, saver.display
     trainer = recipe.trainer
-    for line in parts.training_data.report.lines():
+    for line in objective_lines(recipe, parts):
         display.note(line)
-    for what, said in describe_warmups(trainer, recipe.dataset.max_seq_length):
-        display.note(f"{what}: {said}")
-    for line in will_end_early(parts.training_data, position.cursor, position.step, trainer.max_steps):
+    for line in will_end_early(parts, position.cursor, position.step, trainer.max_steps):
         display.note(line)
     with StopSignal() as stop:
         try:
@@ -124,5 +134,5 @@ def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, r
     finish(recipe, parts, position, directory, display.console, notes)
     if position.step == trainer.max_steps:
         return 0
-    display.note(ended_early(parts.training_data, position.cursor, position.step, trainer.max_steps))
+    display.note(ended_early(parts, position.cursor, position.step, trainer.max_steps))
     return DATA_ENDED

@@ -63,12 +63,12 @@ class Saver:
         self.display.note(f"step {step}  saved {self.directory / CHECKPOINTS / str(step)}")
 
     def _export(self, kind: str, position: Position) -> tuple[str, ...]:
-        objective = self.parts.objective
         folder = self.directory / kind / str(position.step)
         if folder.exists():  # of the same step: a run that stops where it has just saved
             shutil.rmtree(folder)
+        losses = {name: view.own_objective.loss for name, view in self.parts.each.items()}
         return export_model(
-            folder, objective.encoder, objective.loss, self.recipe, self.parts.context, position.evaluations
+            folder, self.parts.objective.encoder, losses, self.recipe, self.parts.context, position.evaluations
         )
 
     def _prune(self, position: Position) -> None:
@@ -96,6 +96,7 @@ class Saver:
             meter=position.meter.state(),
             evaluations=position.evaluations,
             source_tokens=position.source_tokens,
+            objective_steps=position.objective_steps,
             left_out=position.left_out,
             guard=position.guard.to_json(),
             position_losses={when: losses.to_json() for when, losses in position.position_losses.items()},

@@ -10,23 +10,24 @@ from typing import TYPE_CHECKING, Any
 import tomli
 import torch
 from attrs import evolve
+from torch import nn
 
 from neobert.errors import UserError
 from neobert.recipe import Recipe
 from neobert.recipe.source import shown
 from neobert.training.data_parts import first_context, padded_vocab_size, vocabulary_length
 from neobert.training.devices import Placement
+from neobert.training.objective import Objectives
 
 if TYPE_CHECKING:
-    from neobert.training.data_parts import DataParts
-    from neobert.training.objective import Objective
+    from neobert.training.assemble import Parts
     from neobert.weights import Location
 
 STAND_IN_VOCABULARY = 8191
 """A prime, so that no other table has as many rows. It costs nothing on the meta device."""
 
 
-def start_from_weights(recipe: Recipe, data: DataParts, objective: Objective) -> str | None:
+def start_from_weights(recipe: Recipe, parts: Parts) -> str | None:
     """Fills encoder and loss from ``model.weights``, if the recipe has it; returns a line about it."""
     if recipe.model.weights is None:
         return None
@@ -34,10 +35,10 @@ def start_from_weights(recipe: Recipe, data: DataParts, objective: Objective) ->
 
     return load_weights(
         recipe.model.weights,
-        objective.encoder,
-        objective.loss,
-        num_tokens=vocabulary_length(data.tokenizer),
-        tokenizer=data.tokenizer,
+        parts.objective.encoder,
+        parts.objective.losses if isinstance(parts.objective, Objectives) else parts.objective.loss,
+        num_tokens=vocabulary_length(parts.tokenizer),
+        tokenizer=parts.tokenizer,
     )
 
 
@@ -71,7 +72,7 @@ def known_tokenizer(recipe: Recipe) -> Any | None:
 
 
 def _without_values(recipe: Recipe, num_tokens: int | None) -> tuple[Any, Any] | None:
-    """Encoder and loss on the meta device; None for parts that need data, or tensors that hold values."""
+    """Encoder and loss, or losses, on the meta device; None for parts that need data, or tensors that hold values."""
     placement = Placement(torch.device("meta"), 0, 1, 1)
     context = first_context(recipe, placement, Path(recipe.trainer.output_dir))
     entries = STAND_IN_VOCABULARY if num_tokens is None else padded_vocab_size(num_tokens, recipe)
@@ -79,7 +80,9 @@ def _without_values(recipe: Recipe, num_tokens: int | None) -> tuple[Any, Any] |
     try:
         with torch.device("meta"):
             encoder = recipe.model.build(context)
-            return encoder, recipe.loss.build(evolve(context, encoder=encoder))
+            context = evolve(context, encoder=encoder)
+            losses = {name: view.loss.build(context) for name, view in recipe.views.items()}
+            return encoder, nn.ModuleDict(losses) if recipe.objectives else losses[""]
     except Exception:  # of a stranger's part; what is wrong with it is told when it is built for the run
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -64,6 +65,16 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
+def objective_lines(steps: Mapping[str, int], probabilities: Mapping[str, float]) -> list[str]:
+    """How many steps each of several objectives had, a line each."""
+    total = max(1, sum(steps.values()))
+    return [
+        f"objective {name}: {counted(steps.get(name, 0), 'step')}, {steps.get(name, 0) / total:.1%} of all "
+        f"(meant: {probability:.1%})"
+        for name, probability in probabilities.items()
+    ]
+
+
 def mixture_lines(sources: Sequence[SourceReport], tokens: Mapping[str, int]) -> list[str]:
     """What each source of a mixture gave, a line each."""
     total = max(1, sum(tokens.values()))
@@ -99,29 +110,30 @@ def _listed(steps: Sequence[int]) -> str:
     return shown if len(steps) <= SHOWN else f"..., {shown}"
 
 
+@frozen(kw_only=True)
+class Learned:
+    """What became of one objective."""
+
+    objective: str
+    """Its name, where there are several."""
+    evaluations: Mapping[str, Mapping[str, float]]
+    unigram: float | None
+    positions: Sequence[PositionRow]
+    phrases: Sequence[Phrase]
+    embeds: bool
+
+
 def show_summary(
     console: Console,
     *,
-    evaluations: Mapping[str, Mapping[str, float]],
-    unigram: float | None,
-    positions: Sequence[PositionRow],
-    phrases: Sequence[Phrase],
+    learned: Sequence[Learned],
     notes: Sequence[str],
     places: Mapping[str, Path],
     next_commands: Sequence[str],
-    embeds: bool = False,
 ) -> None:
-    """Prints it; of a run that makes embeddings the figures of those. User text is never parsed as markup."""
-    console.print()
-    table = figures_table(evaluations) if embeds else losses_table(evaluations, unigram)
-    console.print(table if table is not None else "no held-out data: nothing was evaluated")
-    if positions:
-        console.print(positions_table(positions))
-        console.print("noise: standard error of the difference, over documents")
-    if phrases:
-        console.print("\nmasked held-out phrases, and the model's guesses:")
-        for phrase in phrases:
-            _show_phrase(console, phrase)
+    """Prints it; of an objective that makes embeddings the figures of those. User text is never parsed as markup."""
+    for one in learned:
+        _show_learned(console, one)
     for note in notes:
         console.print(Text(note), soft_wrap=True)
     console.print("\nresults:")
@@ -130,6 +142,22 @@ def show_summary(
     console.print("next:")
     for command in next_commands:
         console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def _show_learned(console: Console, learned: Learned) -> None:
+    console.print()
+    if learned.objective:
+        console.print(f"objective {learned.objective}")
+    evaluations = learned.evaluations
+    table = figures_table(evaluations) if learned.embeds else losses_table(evaluations, learned.unigram)
+    console.print(table if table is not None else "no held-out data: nothing was evaluated")
+    if learned.positions:
+        console.print(positions_table(learned.positions))
+        console.print("noise: standard error of the difference, over documents")
+    if learned.phrases:
+        console.print("\nmasked held-out phrases, and the model's guesses:")
+        for phrase in learned.phrases:
+            _show_phrase(console, phrase)
 
 
 def _show_phrase(console: Console, phrase: Phrase) -> None:

@@ -10,16 +10,17 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor, nn
 
+from neobert.abilities import main_objective
 from neobert.context import BuildContext
 from neobert.errors import UserError
 from neobert.files import faults
 from neobert.recipe import Recipe, load_recipe
 from neobert.run_folder import TOKENIZER_DIRECTORY
-from neobert.training.assemble import build_objective
+from neobert.training.assemble import build_objectives
 from neobert.training.checkpoints import RECIPE_FILE, Progress, read_progress
 from neobert.training.data_parts import first_context, padded_vocab_size, vocabulary_length
 from neobert.training.devices import Placement
-from neobert.training.objective import Objective
+from neobert.training.objective import Objective, Objectives
 from neobert.training.state import UPDATES_KEY, averages_of, fill_template, weights_of
 
 
@@ -29,8 +30,18 @@ class Trained:
 
     progress: Progress
     recipe: Recipe
-    objective: Objective
+    objectives: Mapping[str, Objective]
+    """By the names of `Recipe.views`; they share the encoder."""
     context: BuildContext
+
+    @property
+    def encoder(self) -> Any:
+        return next(iter(self.objectives.values())).encoder
+
+    @property
+    def main(self) -> str:
+        """The objective whose embeddings an export has."""
+        return main_objective({name: own.loss for name, own in self.objectives.items()})
 
 
 def load_trained(checkpoint: Path, *, device: torch.device | None = None, averaged: bool = False) -> Trained:
@@ -50,24 +61,27 @@ def load_trained(checkpoint: Path, *, device: torch.device | None = None, averag
         msg = f"{checkpoint} has no averaged weights: trainer.ema was unset"
         raise UserError(msg)
     recipe = load_recipe(checkpoint / RECIPE_FILE)
-    objective, context = build_from(recipe, checkpoint, checkpoint / TOKENIZER_DIRECTORY, device)
+    objective, own, context = build_from(recipe, checkpoint, checkpoint / TOKENIZER_DIRECTORY, device)
     template = fill_template(objective.state_dict(), progress.optimizer_layout, context.device)
     state = recipe.checkpointer.build(context).load(checkpoint, template)
     objective.load_state_dict(weights_of(state), strict=True)
     if averaged:
         _take(averages_of(state), objective)
-    return Trained(progress, recipe, objective, context)
+    return Trained(progress, recipe, own, context)
 
 
 def build_from(
     recipe: Recipe, folder: Path, tokenizer_folder: Path, device: torch.device | None = None
-) -> tuple[Objective, BuildContext]:
-    """Encoder and loss of a recipe, fresh, for the vocabulary of a saved tokenizer."""
+) -> tuple[Objective | Objectives, dict[str, Objective], BuildContext]:
+    """Encoder and losses of a recipe, fresh, for the vocabulary of a saved tokenizer: see `build_objectives`."""
     placement = Placement(device or torch.device("cpu"), 0, 1, torch.get_num_threads())
-    context = first_context(recipe, placement, folder)
     tokenizer = load_tokenizer(tokenizer_folder)
     vocab_size = padded_vocab_size(vocabulary_length(tokenizer), recipe)
-    return build_objective(recipe, evolve(context, tokenizer=tokenizer, vocab_size=vocab_size))
+    contexts = {
+        name: evolve(first_context(view, placement, folder), tokenizer=tokenizer, vocab_size=vocab_size)
+        for name, view in recipe.views.items()
+    }
+    return build_objectives(recipe, contexts)
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import evolve
-from torch import Tensor
+from torch import Tensor, nn
 
+from neobert.abilities import loss_with_head, main_objective
 from neobert.errors import UserError
 from neobert.weights.files import PROJECTION_FOLDER, Location, WeightFiles, find_weights, read_shapes, read_weights
 from neobert.weights.placing import Placing
@@ -22,7 +23,7 @@ from neobert.weights.vocabulary import compare_vocabulary
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-ENCODER, LOSS, NO_WEIGHTS = "encoder.", "loss.", ("optimizer.", "ema.")
+ENCODER, LOSS, LOSSES, NO_WEIGHTS = "encoder.", "loss.", "losses.", ("optimizer.", "ema.")
 BODY, HEAD = "model.", "decoder."
 """Where an export has the body and the head of an encoder that maps to no other library."""
 WRAPPERS = ("_orig_mod.", "module.")
@@ -36,7 +37,8 @@ def load_weights(
 
     Model weights only: no optimizer state, no place in the data. ``tokenizer``, the run's, is compared with the one
     beside the weights. ``num_tokens`` is its length: a file may lack rows of the vocabulary from there on, which are
-    padding. A loss without a head leaves the file's head out and says so. Raises UserError that lists what is left
+    padding. ``loss`` may be an ``nn.ModuleDict`` of several objectives' losses. A loss without a head leaves the file's
+    head out and says so. Raises UserError that lists what is left
     over, missing or misshapen; nothing is changed then.
     """
     location = find_weights(Path(path))
@@ -64,7 +66,8 @@ def _plan(
     tensors, notes = _unwrapped(files.tensors)
     placing = Placing(files.location.source, num_tokens, rows_are_known, files.config.get("model_type"))
     plan = _plan_checkpoint if _is_checkpoint(tensors, encoder) else _plan_foreign
-    notes += plan(placing, evolve(files, tensors=tensors), encoder, loss)
+    losses = dict(loss.items()) if isinstance(loss, nn.ModuleDict) else {"": loss}
+    notes += plan(placing, evolve(files, tensors=tensors), encoder, losses)
     return placing, notes
 
 
@@ -88,31 +91,66 @@ def _is_checkpoint(tensors: Mapping[str, Tensor], encoder: Any) -> bool:
     return any(name.startswith(ENCODER) and name.removeprefix(ENCODER) in own for name in tensors)
 
 
-def _plan_checkpoint(placing: Placing, files: WeightFiles, encoder: Any, loss: Any) -> list[str]:
-    """Our own checkpoint: names are those of the two modules; optimizer state and averaged weights are left."""
+def _plan_checkpoint(placing: Placing, files: WeightFiles, encoder: Any, losses: Mapping[str, Any]) -> list[str]:
+    """Our own checkpoint: names are those of the modules; optimizer state and averaged weights are left."""
     rest = {name: tensor for name, tensor in files.tensors.items() if not name.startswith(NO_WEIGHTS)}
     ours = {name.removeprefix(ENCODER): rest.pop(name) for name in files.tensors if name.startswith(ENCODER)}
-    head = {name.removeprefix(LOSS): rest.pop(name) for name in files.tensors if name.startswith(LOSS)}
+    heads = _by_objective({name: rest.pop(name) for name in files.tensors if name.startswith((LOSS, LOSSES))})
     notes: list[str] = []
     if hasattr(encoder, "import_weights"):
         # The names are its own already, but the checkpoint's recipe may describe another model.
         ours, _, notes = encoder.import_weights(ours, files.config)
-    wanted = loss.state_dict(keep_vars=True)
-    vocabulary = {id(encoder.input_embedding.weight), *map(id, _head_of(loss).values())}
+    vocabulary = {id(encoder.input_embedding.weight)}
+    for loss in losses.values():
+        vocabulary |= set(map(id, _head_of(loss).values()))
     placing.plan(encoder.state_dict(keep_vars=True), {**ours, **rest}, vocabulary)
-    if hasattr(loss, "head_state"):
-        placing.plan(wanted, head, vocabulary)
-        return list(notes)
-    shared = head.keys() & wanted.keys()
-    placing.plan(_only(wanted, shared), _only(head, shared), vocabulary)
+    found = _matched(heads, losses)
+    for name, loss in losses.items():
+        notes += _plan_loss(placing, loss, found[name], vocabulary)
+    unused = [head for head in heads.values() if not any(head is taken for taken in found.values())]
+    return [*notes, *(line for head in unused for line in _left_out(head))]
+
+
+def _by_objective(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each objective's loss under their own names; of a run with one, all under ``""``."""
+    heads: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        objective, name = ("", key.removeprefix(LOSS))
+        if key.startswith(LOSSES):
+            objective, _, name = key.removeprefix(LOSSES).partition(".")
+        heads.setdefault(objective, {})[name] = tensor
+    return heads
+
+
+def _matched(heads: Mapping[str, dict[str, Tensor]], losses: Mapping[str, Any]) -> dict[str, dict[str, Tensor] | None]:
+    """What a file has for each loss: of the same objective; else, for the one that has the vocabulary's head, a head
+    that fits. None: nothing, of several losses."""
+    if heads.keys() <= {""} and losses.keys() == {""}:
+        return {"": heads.get("", {})}
+    found = {name: heads.get(name) for name in losses}
+    for name, loss in losses.items():
+        if found[name] is None and loss is loss_with_head(losses):
+            wanted = loss.state_dict().keys()
+            found[name] = next((head for head in heads.values() if head.keys() == wanted), None)
+    return found
+
+
+def _plan_loss(placing: Placing, loss: Any, given: dict[str, Tensor] | None, vocabulary: Collection[int]) -> list[str]:
+    """A head strictly; of any other loss what file and loss have in common."""
+    wanted = loss.state_dict(keep_vars=True)
+    if given is not None and hasattr(loss, "head_state"):
+        placing.plan(wanted, given, vocabulary)
+        return []
+    given = given or {}
+    shared = given.keys() & wanted.keys()
+    placing.plan(_only(wanted, shared), _only(given, shared), vocabulary)
     return [
-        *notes,
-        *_left_out(head.keys() - shared),
+        *_left_out(given.keys() - shared),
         *(f"{name} starts afresh" for name in sorted(wanted.keys() - shared)),
     ]
 
 
-def _plan_foreign(placing: Placing, files: WeightFiles, encoder: Any, loss: Any) -> list[str]:
+def _plan_foreign(placing: Placing, files: WeightFiles, encoder: Any, losses: Mapping[str, Any]) -> list[str]:
     """Weights that the encoder reads, or that bear its own names. A loss is filled as far as it is a head."""
     if hasattr(encoder, "import_weights"):
         ours, head, notes = encoder.import_weights(files.tensors, files.config)
@@ -120,8 +158,8 @@ def _plan_foreign(placing: Placing, files: WeightFiles, encoder: Any, loss: Any)
         ours, head, notes = *_as_exported(files.tensors, encoder), []
     embedding = encoder.input_embedding.weight
     placing.plan(encoder.state_dict(keep_vars=True), ours, {id(embedding)})
-    notes = [*notes, *_plan_projection(placing, files, loss)]
-    targets = _head_of(loss)
+    notes = [*notes, *_plan_projection(placing, files, losses[main_objective(losses)])]
+    targets = _head_of(loss_with_head(losses))
     if not targets:
         return [*notes, *_left_out(head)]
     if _is_same(targets["weight"], embedding):

@@ -31,7 +31,8 @@ def of_warmup(before: _Warmup, now: _Warmup, steps_done: int, max_steps: MaxStep
 def of_whole_fall(before: _WarmupAndDecay, now: _WarmupAndDecay, steps_done: int, max_steps: MaxSteps) -> list[str]:
     """A fall that begins after the warm-up, and is as long as the run or a percentage of it."""
     start, old, new = before.warmup(max_steps[0]), before.decay(max_steps[0]), now.decay(max_steps[1])
-    if old == new or steps_done <= start + 1:
+    # The first step of a fall still has the full rate; one of no steps has none, and its end at once.
+    if old == new or steps_done <= start + min(1, old, new):
         return []
     percentage = " --scheduler.decay_percent none" if now.decay_percent is not None else ""
     return [

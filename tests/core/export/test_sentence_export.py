@@ -30,7 +30,7 @@ Make = Callable[..., Any]
 
 
 def exported(trained: Any, folder: Path = Path("export"), **more: Any) -> tuple[str, ...]:
-    return export_model(folder, trained.encoder, trained.loss, trained.recipe, trained.context, **more)
+    return export_model(folder, trained.encoder, {"": trained.loss}, trained.recipe, trained.context, **more)
 
 
 def own(trained: Any, prompt: str = "") -> torch.Tensor:
@@ -178,6 +178,6 @@ def test_the_card_has_recipe_and_results(make: Make) -> None:
 def test_a_masked_language_model_has_no_such_files(make: Make) -> None:
     trained = make()
     loss = trained.recipe.loss.build(trained.context)
-    export_model(Path("export"), trained.encoder, loss, trained.recipe, trained.context)
+    export_model(Path("export"), trained.encoder, {"": loss}, trained.recipe, trained.context)
     names = {path.name for path in Path("export").iterdir()}
     assert not names & {"modules.json", "README.md", "1_Pooling", "config_sentence_transformers.json"}

@@ -173,10 +173,6 @@ def test_fp16_is_refused_with_the_reason(faults: Faults) -> None:
     assert "loss scaling" in text
 
 
-def test_objectives_are_no_table_yet(faults: Faults) -> None:
-    assert "unknown table" in faults(PLAIN + "[objectives.mlm]\nprobability = 1.0\n")["objectives"]
-
-
 def test_all_faults_in_one_answer_in_the_order_of_files_and_lines(load: Load) -> None:
     base = '[dataset]\nname = "plain"\nmax_seq_length = 1\nnum_workers = "2"\n'
     text = (

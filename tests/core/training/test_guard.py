@@ -69,12 +69,12 @@ def test_spikes_are_judged_upwards_and_each_on_its_own() -> None:
 
 def test_the_ranges_are_those_of_numpy() -> None:
     state = usual()
-    losses, norms = range_of_losses(state.losses, OPTIONS), range_of_norms(state.norms, OPTIONS)
+    losses, norms = range_of_losses(state.recent[""].losses, OPTIONS), range_of_norms(state.recent[""].norms, OPTIONS)
     assert losses is not None
     assert norms is not None
     found = (losses.middle, losses.most, math.log(norms.middle), math.log(norms.most))
     expected: list[float] = []
-    for values in (np.array(state.losses), np.log(state.norms)):
+    for values in (np.array(state.recent[""].losses), np.log(state.recent[""].norms)):
         assert len(values) == 20
         middle = np.median(values)
         expected += [middle, middle + 6.0 * 1.4826 * np.median(np.abs(values - middle))]
@@ -86,7 +86,7 @@ def test_nothing_is_judged_before_the_window_is_full_nor_without_a_threshold() -
     assert usual(19).fault(spike, OPTIONS) is None
     assert usual(20).fault(spike, OPTIONS) is not None
     assert usual().fault(spike, GuardOptions(action="skip")) is None
-    assert after([3.0] * 9, [1.0] * 9, GuardOptions()).losses == []
+    assert after([3.0] * 9, [1.0] * 9, GuardOptions()).recent[""].losses == []
 
 
 def test_a_step_without_items_is_neither_judged_nor_remembered() -> None:
@@ -98,7 +98,7 @@ def test_a_step_without_items_is_neither_judged_nor_remembered() -> None:
     assert state.to_json() == before
     # A gradient of zero has no logarithm.
     state.accept(Reading(0.0, 3.0, 5.0), OPTIONS)
-    assert (state.losses[-1], state.norms) == (3.0, before["norms"])
+    assert (state.recent[""].losses[-1], state.recent[""].norms) == (3.0, before["recent"][""]["norms"])
 
 
 def test_steps_that_are_all_alike_make_no_trifle_a_spike() -> None:
@@ -110,11 +110,11 @@ def test_steps_that_are_all_alike_make_no_trifle_a_spike() -> None:
 
 def test_the_window_holds_accepted_steps_only_and_a_smaller_one_takes_the_last() -> None:
     state = after([float(step) for step in range(30)], [1.0 + step for step in range(30)])
-    assert state.losses == [float(step) for step in range(10, 30)]
-    smaller = range_of_losses(state.losses, GuardOptions(action="skip", threshold=6.0, window=10))
+    assert state.recent[""].losses == [float(step) for step in range(10, 30)]
+    smaller = range_of_losses(state.recent[""].losses, GuardOptions(action="skip", threshold=6.0, window=10))
     assert smaller is not None
     assert smaller.middle == 24.5
-    assert range_of_losses(state.losses, GuardOptions(action="skip", threshold=6.0, window=21)) is None
+    assert range_of_losses(state.recent[""].losses, GuardOptions(action="skip", threshold=6.0, window=21)) is None
 
 
 FLOATS = st.floats(1e-3, 1e3)

@@ -126,8 +126,8 @@ def test_a_guard_that_finds_nothing_changes_no_bit(go: Run, poison: Poison) -> N
         assert go(folder(name), *action)[0] == 0
         assert state_of(name) == state_of("without")
         assert lines_of(name) == lines_of("without")
-    assert progress_of("without")["guard"]["losses"] == []
-    assert len(progress_of("skip")["guard"]["losses"]) == 10
+    assert progress_of("without")["guard"]["recent"][""]["losses"] == []
+    assert len(progress_of("skip")["guard"]["recent"][""]["losses"]) == 10
 
 
 @pytest.mark.usefixtures("sound")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from neobert import BuildContext
@@ -234,6 +234,7 @@ spans = st.integers(1, 60)
     max_steps=st.tuples(spans, spans),
     done=spans,
 )
+@example(kind=Cosine, percents=(None, 2.0), steps=(0, None), max_steps=(1, 50), done=1)  # a fall of no steps
 def test_a_change_of_the_past_is_explained_exactly_when_there_is_one(kind, percents, steps, max_steps, done):
     """With equal options and another length of the run, for any steps done in the old one."""
     falls = kind in FALLING

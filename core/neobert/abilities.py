@@ -1,0 +1,27 @@
+"""What a loss offers besides losses, and which of several objectives an export is of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def main_objective(losses: Mapping[str, Any]) -> str:
+    """The name of the first that makes embeddings, since a folder can say one way to make them; else the first."""
+    return next((name for name, loss in losses.items() if makes_embeddings(loss)), next(iter(losses)))
+
+
+def loss_with_head(losses: Mapping[str, Any]) -> Any:
+    """The main objective's loss where it has a vocabulary head, else the first that has; else the main one's."""
+    main = losses[main_objective(losses)]
+    return next((loss for loss in (main, *losses.values()) if has_head(loss)), main)
+
+
+def makes_embeddings(loss: Any) -> bool:
+    """Whether a loss offers embeddings, and says how it makes them."""
+    return hasattr(loss, "embed") and hasattr(loss, "sentence_head")
+
+
+def has_head(loss: Any) -> bool:
+    """Whether a loss has a head over the vocabulary."""
+    return hasattr(loss, "logits") and hasattr(loss, "head_state")
