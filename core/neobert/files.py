@@ -27,20 +27,23 @@ def place_named(path: Path) -> Iterator[None]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file whole: a reader sees the old text or the new, never a part."""
+def write_text(path: Path, text: str, *, durable: bool = True) -> None:
+    """Replaces a file whole: a reader sees the old text or the new, never a part. ``durable``: after a power cut too,
+    which takes a wait for the disk."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with place_named(path), os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    if durable:
+        sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,6 +5,8 @@ Light: no torch. `neobert.training` writes these folders, others read them.
 
 from __future__ import annotations
 
+import fcntl
+import os
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -18,6 +20,8 @@ EXPORTS = "model_checkpoints"
 AVERAGED_EXPORTS = "ema_model_checkpoints"
 ENVIRONMENT = "environment.json"
 """What only a run's own folder has."""
+LOCK = ".lock"
+"""Locked as long as a run goes on in the folder: a lock on an open file, which ends with its process."""
 TOKENIZER_DIRECTORY = "tokenizer"
 """In a checkpoint. An export has the files of its tokenizer beside its weights."""
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
@@ -61,6 +65,27 @@ def newest_of_run(folder: Path) -> StepFolder | None:
     lines = "\n".join(f"  {line}" for line in passed_over)
     msg = f"{folder} is a run without a complete checkpoint ({len(steps)} incomplete or damaged):\n{lines}"
     raise UserError(msg)
+
+
+def is_running(run: Path) -> bool:
+    """Whether a process holds the run's folder now, on this machine or on another that shares its locks."""
+    try:
+        handle = os.open(run / LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def saved_steps(run: Path) -> list[int]:
+    """The steps of all checkpoints that were written to their end, in order; their files are not verified."""
+    folder = run / CHECKPOINTS
+    return [step for step in _steps_in(folder) if has_manifest(folder / str(step))] if folder.is_dir() else []
 
 
 def refuse_damaged(folder: Path) -> None:

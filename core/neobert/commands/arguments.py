@@ -97,6 +97,7 @@ FLAGS = (
         ("PATH",),
         "with --preprocess: the data's folder (unset: trainer.output_dir with -data); with --evaluate: a JSON file",
     ),
+    Flag("--status", ("RUN",), "how far a run's folder is, and whether its run is alive", "status"),
     Flag(
         "--list-plugins",
         (),
@@ -104,7 +105,7 @@ FLAGS = (
         "listing",
     ),
     Flag("--kind", ("KIND",), "with --list-plugins: this kind only"),
-    Flag("--json", (), "with --list-plugins: for programs"),
+    Flag("--json", (), "with --list-plugins or --status: for programs"),
     Flag("--explain", ("KIND.NAME",), "a plugin's options, or those of the table `trainer`", "explain"),
     Flag(
         "--export",
@@ -119,7 +120,7 @@ FLAGS = (
 _BY_NAME = {flag.name: flag for flag in FLAGS}
 _GOES_WITH = {
     "--kind": ("--list-plugins",),
-    "--json": ("--list-plugins",),
+    "--json": ("--list-plugins", "--status"),
     "--output": ("--preprocess", "--evaluate"),
     "--tasks": ("--evaluate",),
     "--ema": ("--export",),

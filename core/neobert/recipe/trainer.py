@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import inf
 from typing import Literal
 
 from attrs import field, frozen
-from attrs.validators import ge, gt, min_len, optional
+from attrs.validators import and_, ge, gt, lt, min_len, optional
 
 from neobert.parts import Part, part
 from neobert.recipe.stability import EmaOptions, GuardOptions
@@ -177,6 +178,14 @@ class TrainerOptions:
         metadata={"help": "log the share of masked tokens guessed right (costs a forward pass a log)"},
     )
     log_grad_norm: bool = field(default=True, metadata={"help": "log the gradient norm before clipping"})
+    hang_timeout: float = field(
+        default=1800.0,
+        validator=and_(ge(0.0), lt(inf)),
+        metadata={
+            "help": "seconds in which no step, evaluation or save begins or ends, after which the stack of every "
+            "thread is printed and the run goes on; 0: never"
+        },
+    )
     log_weight_norms: bool = field(default=False, metadata={"help": "log the norm of each group of weights"})
     resume_from_checkpoint: str | int | None = field(
         default=None,

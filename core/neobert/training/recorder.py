@@ -23,6 +23,7 @@ from neobert.training.display import Display
 from neobert.training.evaluate import evaluate, guess_accuracy
 from neobert.training.meter import Clock
 from neobert.training.positions import PositionMeter
+from neobert.watching.watch import Watch
 
 if TYPE_CHECKING:
     from neobert.training.loop import Position
@@ -39,6 +40,7 @@ class Recorder:
     trackers: Sequence[Tracker]
     display: Display
     save: Callable[[Position], None]
+    watch: Watch = field(factory=Watch)
     _clock: Clock = field(factory=Clock, init=False)
     _tokens_logged: int = field(default=0, init=False)
     _seconds_logged: float = field(default=0.0, init=False)
@@ -53,8 +55,10 @@ class Recorder:
         losses = [own.own_objective.loss for own in parts.each.values()]
         if self.trainer.log_train_accuracy and not any(hasattr(loss, "logits") for loss in losses):
             self.display.note("trainer.log_train_accuracy: this loss has no vocabulary head, so no accuracy is logged")
+        self.watch.begin(position.step, self.trainer.max_steps)
         if position.step == 0 and _evaluated(parts):
-            self._evaluate(parts, position, "before")
+            with self.watch.doing("evaluating"):
+                self._evaluate(parts, position, "before")
         self._require_metric(parts, position)
         self._tokens_logged = position.tokens_seen
         self._first_step = position.step
@@ -86,6 +90,7 @@ class Recorder:
         self._tokens_logged = position.tokens_seen
         self._seconds_logged, self._waited_logged = self._clock.seconds, self._clock.waited
         self.display.go_back(position.step)
+        self.watch.begin(position.step, self.trainer.max_steps)
 
     @property
     def wait_share(self) -> float:
@@ -102,16 +107,19 @@ class Recorder:
         if _due(position.step, trainer.logging_steps) or last:
             self._log(parts, data, norm, position)
         self.display.step(position.step)
+        self.watch.step(position.step)
         improved = False
         if _evaluated(parts) and (_due(position.step, trainer.eval_steps) or last):
-            with self._clock.pause():
+            with self._clock.pause(), self.watch.doing("evaluating"):
                 improved = self._improved(self._evaluate(parts, position, "after"), position)
         if _due(position.step, trainer.save_steps) or done or improved:
             with self._clock.pause():
                 self._save(position)
 
     def _save(self, position: Position) -> None:
-        self.save(position)
+        with self.watch.doing("saving"):
+            self.save(position)
+            self.watch.saved(position.step)
         self._saved_step = position.step
 
     def _log(self, parts: Parts, data: StepBatches, norm: Tensor | None, position: Position) -> None:
@@ -137,6 +145,7 @@ class Recorder:
             with self._clock.pause():
                 metrics |= _train_accuracy(parts.each[data.objective], data, self.trainer)
         self._send(metrics, position.step)
+        self.watch.logged(metrics)
         self.display.log(metrics, position.step)
 
     def _require_metric(self, parts: Parts, position: Position) -> None:

@@ -30,6 +30,11 @@ from neobert.training.saving import Saver
 from neobert.training.signals import StopSignal
 from neobert.training.starting_weights import refuse_unfit_weights, start_from_weights
 from neobert.warmup import describe_warmups
+from neobert.watching.beat import State
+from neobert.watching.watch import watching
+
+ENDS: dict[int, State] = {0: "finished", DATA_ENDED: "ended"}
+"""What a run's exit status is called in its heartbeat; any other is a signal's."""
 
 
 def run(recipe: Recipe, console: Console | None = None) -> int:
@@ -53,8 +58,11 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         stack.callback(close_trackers, trackers)
         saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
         rollback = Rollback(recipe=recipe, parts=parts, directory=directory, display=display, trackers=trackers)
-        recorder = Recorder(trainer=recipe.trainer, trackers=trackers, display=display, save=saver.save)
-        return _train(parts, position, saver, recorder, rollback)
+        watch = stack.enter_context(watching(directory, placement.rank, recipe.trainer.hang_timeout))
+        recorder = Recorder(trainer=recipe.trainer, trackers=trackers, display=display, save=saver.save, watch=watch)
+        status = _train(parts, position, saver, recorder, rollback)
+        watch.end(ENDS.get(status, "stopped"))
+        return status
 
 
 def _resumption(recipe: Recipe, directory: Path, display: Display) -> Resumption | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,13 @@ from pathlib import Path
 from neobert.errors import UserError
 from neobert.files import write_text
 from neobert.recipe import Recipe
-from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, LOCK
 from neobert.training.checkpoints import step_directories
 from neobert.training.command import command, command_to_go_on
 
 STEP_FOLDERS = (CHECKPOINTS, EXPORTS, AVERAGED_EXPORTS)
 """What holds a folder for each saved step."""
+_TRIES, _BETWEEN_TRIES = 5, 0.05
 METRICS = "metrics.jsonl"
 OURS = ("recipe.toml", METRICS, *STEP_FOLDERS)
 
@@ -31,16 +33,26 @@ def lock_run_directory(path: Path) -> Iterator[Path]:
         file = next(place for place in (path, *path.parents) if place.is_file())
         msg = f"trainer.output_dir = {str(path)!r} cannot be a folder: {file} is a file"
         raise UserError(msg) from error
-    handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not _locked(handle):
             msg = f"{path} is in use by a run that is still going; wait for it, or name another trainer.output_dir"
-            raise UserError(msg) from error
+            raise UserError(msg)
         yield path
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Tries more than once: who asks whether a run is alive has the lock for a moment."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_BETWEEN_TRIES)
+        else:
+            return True
+    return False
 
 
 def holds_run(path: Path) -> bool:
