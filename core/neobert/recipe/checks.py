@@ -77,6 +77,7 @@ def _core_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
     yield from _warmup_checks(recipe)
     yield from _guard_checks(recipe.trainer)
     yield from _bucket_checks(recipe)
+    yield from _candidate_checks(recipe)
     for name in recipe.trainer.allow_changes:
         if name.partition(".")[0] not in TABLES:
             yield (
@@ -112,6 +113,18 @@ def _bucket_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 "trainer.eval_position_buckets",
                 f"{edge} is over dataset.max_seq_length = {longest}: no token stands there",
             )
+
+
+def _candidate_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    roles = roles_of(recipe.datacollator.options)
+    if recipe.trainer.eval_train_candidates is not None and (
+        roles is None or not {"query", "positive"} <= set(roles.required)
+    ):
+        yield (
+            "trainer.eval_train_candidates",
+            f"has no effect: it is of queries and positives, and datacollator {toml_text(recipe.datacollator.name)} "
+            "has no such roles; leave it out",
+        )
 
 
 def _guard_checks(trainer: TrainerOptions) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ from neobert.training.positions import PositionRow
 from neobert.training.run_directory import METRICS
 from neobert.training.summary import guard_lines, left_out_lines, mixture_lines, show_summary
 from neobert.training.unigram import asks_for_tokens, unigram_cross_entropy
+from neobert.training.word_figures import word_figures
 
 SUMMARY_FILE = "summary.json"
 
@@ -36,6 +37,8 @@ def finish(
         counts = parts.training_data.token_counts(parts.context.vocab_size)
         unigram = unigram_cross_entropy(counts, parts.evaluation_data)
     positions = position_rows(position)
+    words, said = word_figures(parts, recipe.trainer.eval_train_candidates)
+    position.evaluations |= words
     _write(directory / SUMMARY_FILE, position, unigram, positions)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
     export, averaged = (directory / kind / str(position.step) for kind in (EXPORTS, AVERAGED_EXPORTS))
@@ -51,6 +54,7 @@ def finish(
             *left_out_lines(position.left_out),
             *guard_lines(position.guard),
             *best_lines(position.best),
+            *said,
             *notes,
         ],
         places={

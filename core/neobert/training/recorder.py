@@ -20,9 +20,12 @@ from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
 from neobert.training.best import BEST, KEY, improvement, require_metric
 from neobert.training.display import Display
+from neobert.training.embedding_meter import AMONG_ALL
 from neobert.training.evaluate import evaluate, guess_accuracy
 from neobert.training.meter import Clock
 from neobert.training.positions import PositionMeter
+from neobert.training.trained_candidates import TrainedCandidates
+from neobert.wording import counted
 
 if TYPE_CHECKING:
     from neobert.training.loop import Position
@@ -52,8 +55,9 @@ class Recorder:
         """The evaluation before the first step, and the clock."""
         if self.trainer.log_train_accuracy and not hasattr(parts.objective.loss, "logits"):
             self.display.note("trainer.log_train_accuracy: this loss has no vocabulary head, so no accuracy is logged")
+        among = TrainedCandidates.of(parts, self.trainer.eval_train_candidates)
         if position.step == 0 and parts.evaluation_data is not None:
-            self._evaluate(parts, position, "before")
+            self._evaluate(parts, position, "before", among)
         self._require_metric(parts, position)
         self._tokens_logged = position.tokens_seen
         self._first_step = position.step
@@ -104,7 +108,8 @@ class Recorder:
         improved = False
         if parts.evaluation_data is not None and (_due(position.step, trainer.eval_steps) or last):
             with self._clock.pause():
-                improved = self._improved(self._evaluate(parts, position, "after"), position)
+                among = TrainedCandidates.of(parts, trainer.eval_train_candidates) if last else None
+                improved = self._improved(self._evaluate(parts, position, "after", among), position)
         if _due(position.step, trainer.save_steps) or done or improved:
             with self._clock.pause():
                 self._save(position)
@@ -145,7 +150,7 @@ class Recorder:
         if parts.evaluation_data is None:
             msg = f"{KEY} = {self.trainer.metric_for_best!r}: there is no held-out data, so nothing is evaluated"
             raise UserError(msg)
-        names = [name for means in position.evaluations.values() for name in means]
+        names = [name for means in position.evaluations.values() for name in means if not name.startswith(AMONG_ALL)]
         prefixes = ("eval/", "eval/ema/") if parts.average is not None else ("eval/",)
         if names:  # of a checkpoint before its first evaluation there are none
             require_metric(self.trainer, list(dict.fromkeys(prefix + name for prefix in prefixes for name in names)))
@@ -160,15 +165,20 @@ class Recorder:
         self.display.note(f"step {best.step}  the best so far: {best.metric} {best.value:.4f}")
         return True
 
-    def _evaluate(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
+    def _evaluate(
+        self, parts: Parts, position: Position, when: str, among: TrainedCandidates | None = None
+    ) -> dict[str, float]:
         assert parts.evaluation_data is not None
-        self.display.note(f"evaluating on {parts.evaluation_data.description} ...")
-        means = position.evaluations[when] = self._measured(parts, position, when)
+        further = "" if among is None else f", among {counted(len(among.rows), 'text')} that are trained on, too"
+        self.display.note(f"evaluating on {parts.evaluation_data.description}{further} ...")
+        means = position.evaluations[when] = self._measured(parts, position, when, among)
         averaged = {}
         position.evaluations.pop(AVERAGED, None)  # of a run that had an average before it was resumed
         if parts.average is not None and parts.average.updates:
             with parts.average.in_place():
-                averaged = position.evaluations[AVERAGED] = evaluate(parts, parts.evaluation_data, self.trainer)
+                averaged = position.evaluations[AVERAGED] = evaluate(
+                    parts, parts.evaluation_data, self.trainer, among=among
+                )
         metrics = {f"eval/{name}": value for name, value in means.items()}
         metrics |= {f"eval/ema/{name}": value for name, value in averaged.items()}
         self._send(metrics, position.step)
@@ -177,12 +187,14 @@ class Recorder:
             self.display.evaluation(averaged, position.step, "of the averaged weights ")
         return metrics
 
-    def _measured(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
+    def _measured(
+        self, parts: Parts, position: Position, when: str, among: TrainedCandidates | None
+    ) -> dict[str, float]:
         """Of the weights themselves, by position too where the recipe asks for it."""
         assert parts.evaluation_data is not None
         edges = self.trainer.eval_position_buckets
         positions = PositionMeter(edges, parts.context.max_seq_length, parts.device) if edges else None
-        means = evaluate(parts, parts.evaluation_data, self.trainer, positions)
+        means = evaluate(parts, parts.evaluation_data, self.trainer, positions, among)
         return means if positions is None else means | self._by_position(positions, position, when)
 
     def _by_position(self, positions: PositionMeter, position: Position, when: str) -> dict[str, float]:
