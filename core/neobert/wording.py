@@ -16,6 +16,11 @@ def listed(names: Iterable[str], joined: str = "and") -> str:
     return f"{', '.join(first)} {joined} {last}" if first else last
 
 
+def figure_text(name: str, value: float) -> str:
+    """A figure with four decimals; of those named ``candidates`` it is how many there are."""
+    return f"{value:,.0f}" if name.rpartition("/")[2] == "candidates" else f"{value:.4f}"
+
+
 def _plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from neobert.evaluation.data import RetrievalBuilder, RetrievalData
+from neobert.embedding.retrieval import RetrievalBuilder, RetrievalData
 from neobert.evaluation.lines import Faults, Line, read_lines
 from neobert.wording import counted
 

@@ -10,23 +10,13 @@ from pathlib import Path
 
 from attrs import frozen
 
+from neobert.embedding.retrieval import RetrievalBuilder, RetrievalData
 from neobert.evaluation.lines import Faults, read_lines
 
 SIMILARITY_FORMAT = 'a line of it: {"sentence1": "...", "sentence2": "...", "score": 0.8}'
 CLASSIFICATION_FORMAT = 'a line of it: {"text": "...", "label": "...", "split": "train"} (or "test")'
 RETRIEVAL_FORMAT = 'a line of it: {"query": "...", "positive": "..."} (or a list of them, and "negatives" beside it)'
 SPLITS = ("train", "test")
-
-
-@frozen(eq=False)
-class RetrievalData:
-    """Queries, and which candidates are right for each. A text is there once: candidates of one text are one."""
-
-    queries: tuple[str, ...]
-    candidates: tuple[str, ...]
-    right: tuple[tuple[int, int, float], ...]
-    """(query, candidate, grade)."""
-    notes: tuple[str, ...] = ()
 
 
 @frozen(eq=False)
@@ -105,25 +95,3 @@ def read_pairs(file: Path) -> RetrievalData:
         faults.add(str(file), "no line has a query")
     faults.refuse(RETRIEVAL_FORMAT)
     return builder.build()
-
-
-class RetrievalBuilder:
-    """Numbers texts: one that comes again has the number that it has."""
-
-    def __init__(self) -> None:
-        self._queries: dict[str, int] = {}
-        self._candidates: dict[str, int] = {}
-        self.right: list[tuple[int, int, float]] = []
-
-    def candidate(self, text: str) -> int:
-        """Its number."""
-        return self._candidates.setdefault(text, len(self._candidates))
-
-    def add(self, query: str, candidate: str, grade: float) -> None:
-        """A candidate that is right for a query."""
-        number = self._queries.setdefault(query, len(self._queries))
-        self.right.append((number, self.candidate(candidate), grade))
-
-    def build(self, notes: tuple[str, ...] = ()) -> RetrievalData:
-        """All of it."""
-        return RetrievalData(tuple(self._queries), tuple(self._candidates), tuple(self.right), notes)

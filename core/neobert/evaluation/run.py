@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from attrs import frozen
 
 from neobert.embedding.probe import require_scikit_learn
+from neobert.embedding.retrieval import WITHOUT_WORDS, words_are_counted
 from neobert.errors import UserError
 from neobert.evaluation.beir import read_beir
 from neobert.evaluation.data import read_classification, read_pairs, read_similarity
@@ -18,8 +18,6 @@ from neobert.evaluation.model import TextModel
 from neobert.evaluation.mteb_task import mteb_task
 from neobert.evaluation.opening import open_model
 from neobert.evaluation.tasks import ClassificationTask, RetrievalTask, SimilarityTask, Task, TaskResult
-
-WITHOUT_WORDS = "without TF-IDF and BM25: scikit-learn is not installed (pip install 'neobert[evaluation]')"
 
 
 @frozen(eq=False)
@@ -57,7 +55,7 @@ def evaluate(folder: Path, tasks: Sequence[Asked]) -> tuple[TextModel, Iterator[
 def _result(asked: Asked, model: TextModel) -> TaskResult:
     notes = list(asked.task.notes)
     figures = {"model": asked.task.of_model(model)}
-    if find_spec("sklearn") is None:
+    if not words_are_counted():
         notes.append(WITHOUT_WORDS)
     else:
         try:

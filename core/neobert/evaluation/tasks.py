@@ -5,23 +5,23 @@ Shapes: Q queries, D candidates, E embedding size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
-from attrs import field, frozen
+from attrs import frozen
 from torch import Tensor
 from torch.nn import functional as F
 
 from neobert.embedding.geometry import alignment, pair_similarities, spearman, uniformity
-from neobert.embedding.nearest import Products, Scores, nearest
+from neobert.embedding.nearest import Products
 from neobert.embedding.probe import linear_probe
-from neobert.embedding.ranking import DEPTH, Relevance, ranking_metrics
+from neobert.embedding.retrieval import RetrievalData
+from neobert.embedding.words import TfIdf
 from neobert.errors import UserError
-from neobert.evaluation.data import ClassificationData, RetrievalData, SimilarityData
+from neobert.evaluation.data import ClassificationData, SimilarityData
 from neobert.evaluation.model import Similarity, TextModel
-from neobert.evaluation.words import TfIdf, WordScores, bm25_scores, tf_idf_scores
 from neobert.wording import counted
 
 Figures = Mapping[str, float]
@@ -63,11 +63,6 @@ class RetrievalTask:
     """Which candidate answers a query, all of them ranked. A query's own text is no answer, unless it is said to be."""
 
     data: RetrievalData
-    relevance: Relevance = field(init=False)
-
-    @relevance.default
-    def _relevance(self) -> Relevance:
-        return Relevance.of(self.data.right, len(self.data.queries))
 
     @property
     def size(self) -> str:
@@ -82,22 +77,14 @@ class RetrievalTask:
         queries, candidates = model.embed(data.queries, "query"), model.embed(data.candidates, "document")
         require_finite(queries, candidates)
         scores = Products(_compared(queries, model.similarity), _compared(candidates, model.similarity))
-        right = torch.from_numpy(np.stack((self.relevance.query, self.relevance.candidate))).to(queries.device)
-        return self._ranked(scores) | {
+        right = torch.from_numpy(np.stack((data.relevance.query, data.relevance.candidate))).to(queries.device)
+        return data.ranked(scores) | {
             "alignment": alignment(queries[right[0]], candidates[right[1]]),
             "uniformity": uniformity(candidates[:UNIFORMITY_TEXTS]),
         }
 
     def of_words(self) -> Mapping[str, Figures]:
-        ways: dict[str, Callable[[Sequence[str], Sequence[str]], WordScores]] = {
-            TfIdf.name: tf_idf_scores,
-            "BM25": bm25_scores,
-        }
-        return {name: self._ranked(make(self.data.queries, self.data.candidates)) for name, make in ways.items()}
-
-    def _ranked(self, scores: Scores) -> dict[str, float]:
-        found = nearest(scores, DEPTH, left_out=own_text(self.data.queries, self.data.candidates, self.data.right))
-        return ranking_metrics(found.numpy(), self.relevance)
+        return self.data.ranked_by_words()
 
 
 @frozen(eq=False)
@@ -151,17 +138,6 @@ class ClassificationTask:
     def _probed(self, train: object, test: object) -> dict[str, float]:
         found = linear_probe(train, self.data.train_labels, test, self.data.test_labels)
         return {"accuracy": found.accuracy, "f1": found.f1, "converged": float(found.converged)}
-
-
-def own_text(
-    queries: Sequence[str], candidates: Sequence[str], right: Sequence[tuple[int, int, float]]
-) -> Tensor | None:
-    """(Q,): the candidate that is the query's own text and no answer to it, or -1; None where no query has one."""
-    places = {text: number for number, text in enumerate(candidates)}
-    answers = {(query, candidate) for query, candidate, _ in right}
-    found = [places.get(text, -1) for text in queries]
-    found = [-1 if (query, place) in answers else place for query, place in enumerate(found)]
-    return torch.tensor(found) if max(found, default=-1) >= 0 else None
 
 
 def embed_each_once(model: TextModel, texts: Sequence[str]) -> Tensor:

@@ -10,6 +10,7 @@ from neobert.recipe import Recipe
 from neobert.recipe.fields import default_of
 from neobert.recipe.nodes import dotted
 from neobert.toml_text import toml_text
+from neobert.wording import figure_text
 
 if TYPE_CHECKING:
     from neobert.export.plan import ExportPlan
@@ -99,13 +100,13 @@ def _results(recipe: Recipe, evaluations: Mapping[str, Mapping[str, float]]) -> 
     if not when:
         return "The run had no held-out data: nothing was evaluated."
     metrics = list(dict.fromkeys(name for column in when for name in evaluations[column]))
-    rows = [(name, *(_figure(evaluations[column].get(name)) for column in when)) for name in metrics]
+    rows = [(name, *(_figure(name, evaluations[column].get(name)) for column in when)) for name in metrics]
     said = f"On the held-out split of the dataset `{_cell(recipe.dataset.name)}`, before and after training:"
     return f"{said}\n\n{_table(('metric', *when), rows)}"
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _figure(name: str, value: float | None) -> str:
+    return "-" if value is None else figure_text(name, value)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -39,7 +39,7 @@ def combination_problems(recipe: Recipe, registry: Registry) -> list[Problem]:
 
     Of several objectives each is checked as if it were the only one, and told by the keys that it stands under.
     """
-    of_all = (*objective_problems(recipe), *_bucket_checks(recipe))
+    of_all = (*objective_problems(recipe), *_bucket_checks(recipe), *_candidate_checks(recipe))
     found = [_problem(recipe, "", key, message) for key, message in of_all]
     for name, view in recipe.views.items():
         found += _problems_of(view, name, registry)
@@ -124,6 +124,18 @@ def _bucket_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 "trainer.eval_position_buckets",
                 f"{edge} is over dataset.max_seq_length = {longest}: no token stands there",
             )
+
+
+def _candidate_checks(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    collators = [view.datacollator for view in recipe.views.values()]
+    roles = [roles_of(collator.options) for collator in collators]
+    ranked = any(own is not None and {"query", "positive"} <= set(own.required) for own in roles)
+    if recipe.trainer.eval_train_candidates is not None and not ranked:
+        names = " and ".join(toml_text(collator.name) for collator in collators)
+        yield (
+            "trainer.eval_train_candidates",
+            f"has no effect: it is of queries and positives, and datacollator {names} has no such roles; leave it out",
+        )
 
 
 def _guard_checks(trainer: TrainerOptions) -> Iterator[tuple[str, str]]:

@@ -152,6 +152,14 @@ class TrainerOptions:
             "from there on; empty: none"
         },
     )
+    eval_train_candidates: int | None = field(
+        default=None,
+        validator=optional(ge(1)),
+        metadata={
+            "help": "of a loss that makes embeddings: rank held-out queries also among the positives of so many "
+            "training examples, before the first step and after the last; a number over all takes all; unset: none"
+        },
+    )
     save_steps: int | None = field(
         default=None,
         validator=optional(ge(1)),

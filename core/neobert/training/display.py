@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from neobert.wording import figure_text
+
 NOTICEABLE_WAIT = 0.05
 """Share of the time from which on waiting for data is shown."""
 
@@ -52,7 +54,7 @@ class Display:
 
     def evaluation(self, means: Mapping[str, float], step: int, of: str = "") -> None:
         """An evaluation's numbers."""
-        parts = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+        parts = "  ".join(f"{name} {figure_text(name, value)}" for name, value in means.items())
         self.note(f"step {step}  held-out {of}{parts}")
 
     def note(self, text: str) -> None:

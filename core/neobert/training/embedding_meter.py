@@ -17,6 +17,7 @@ from torch import Tensor
 
 from neobert.abilities import makes_embeddings
 from neobert.batch import Batch
+from neobert.data.text_keys import text_key
 from neobert.embedding.geometry import alignment, pair_similarities, spearman, uniformity
 from neobert.embedding.nearest import Products, nearest
 from neobert.embedding.ranking import DEPTH, Relevance, ranking_metrics
@@ -25,6 +26,9 @@ from neobert.training.objective import Objective
 
 QUERY, POSITIVE, FIRST, SECOND, SCORE, TEXT, LABEL = "query", "positive", "first", "second", "score", "text", "label"
 """Fields of a batch of examples: which sequence is what, and what belongs to it."""
+AMONG_ALL = "all/"
+"""How the names of figures begin whose candidates are texts that are trained on, too."""
+CANDIDATES = f"{AMONG_ALL}candidates"
 UNIFORMITY_TEXTS = 10_000
 """Of more texts, the first so many: the figure hardly changes, and its cost grows with their square."""
 
@@ -44,6 +48,11 @@ class _Texts:
             self.numbers[key] = len(self.embeddings)
             self.embeddings.append(embedding)
         return self.numbers[key]
+
+    def with_others(self, others: _Texts) -> _Texts:
+        """These, and after them others, none of which is one of these."""
+        after = {key: len(self.embeddings) + number for key, number in others.numbers.items()}
+        return _Texts(self.numbers | after, [*self.embeddings, *others.embeddings])
 
     @property
     def stacked(self) -> Tensor:
@@ -66,6 +75,8 @@ class EmbeddingMeter:
     """(B,) of each batch, of its texts."""
     _labelled: list[Tensor] = field(factory=list, init=False)
     """(B, E), the texts'."""
+    _further: _Texts = field(factory=_Texts, init=False)
+    """Candidates that are right for nobody."""
 
     @classmethod
     def of(cls, loss: Any) -> EmbeddingMeter | None:
@@ -100,10 +111,18 @@ class EmbeddingMeter:
             self._labels.append(fields[LABEL])
             self._labelled.append(embeddings[fields[TEXT]])
 
+    def widen(self, keys: Sequence[int], embeddings: Tensor) -> None:
+        """Further candidates (n, E): `read` ranks queries among these and all positives as well. A key, as `text_key`
+        has it, that a positive has is that positive."""
+        held_out = self._role(POSITIVE).numbers
+        for key, embedding in zip(keys, embeddings, strict=True):
+            if key not in held_out:
+                self._further.number(key, embedding)
+
     def read(self) -> dict[str, float]:
         """All figures that the fields allow; not a number where an embedding is none."""
         figures = dict(self._figures())
-        texts = [texts.stacked for texts in self._roles.values() if texts.embeddings]
+        texts = [texts.stacked for texts in (*self._roles.values(), self._further) if texts.embeddings]
         if not all(bool(torch.isfinite(embeddings).all()) for embeddings in texts):
             return dict.fromkeys(figures, math.nan)
         return figures
@@ -121,19 +140,32 @@ class EmbeddingMeter:
             yield "uniformity", uniformity(torch.cat(texts)[:UNIFORMITY_TEXTS].nan_to_num())
 
     def _retrieval(self) -> dict[str, float]:
-        """Each query among all held-out positives. Its own text is no answer, unless a pair says so."""
-        queries, positives = self._role(QUERY), self._role(POSITIVE)
+        """Each query among all held-out positives, and among all there are where there are further ones."""
+        queries, positives = self._role(QUERY).stacked, self._role(POSITIVE)
         asked, right = self._numbered(self._pairs)
-        embeddings, candidates = queries.stacked[torch.tensor(list(asked))], positives.stacked
+        first, second = (torch.tensor(column) for column in zip(*right, strict=True))
+        near = alignment(queries[first], positives.stacked[second])
+        figures = self._ranked(asked, right, positives) | {"alignment": near}
+        if self._further.embeddings:
+            together = positives.with_others(self._further)
+            among_all = self._ranked(asked, right, together)
+            figures |= {AMONG_ALL + name: value for name, value in among_all.items()}
+            figures[CANDIDATES] = float(len(together.embeddings))
+        return figures
+
+    def _ranked(
+        self, asked: Mapping[int, int], right: Sequence[tuple[int, int]], candidates: _Texts
+    ) -> dict[str, float]:
+        """Of queries among candidates, the positives first. A query's own text is no answer, unless a pair says so."""
+        queries = self._role(QUERY)
         relevance = Relevance.of(((asked[query], positive, 1.0) for query, positive in right), len(asked))
         names = {number: key for key, number in queries.numbers.items()}
         answers = set(right)
-        own = [positives.numbers.get(names[query], -1) for query in asked]
+        own = [candidates.numbers.get(names[query], -1) for query in asked]
         own = [-1 if (query, place) in answers else place for query, place in zip(asked, own, strict=True)]
-        found = nearest(Products(embeddings.nan_to_num(), candidates.nan_to_num()), DEPTH, left_out=torch.tensor(own))
-        first, second = (torch.tensor(column) for column in zip(*right, strict=True))
-        near = alignment(queries.stacked[first], positives.stacked[second])
-        return ranking_metrics(found.numpy(), relevance) | {"alignment": near}
+        scores = Products(queries.stacked[torch.tensor(list(asked))].nan_to_num(), candidates.stacked.nan_to_num())
+        found = nearest(scores, DEPTH, left_out=torch.tensor(own))
+        return ranking_metrics(found.numpy(), relevance)
 
     @staticmethod
     def _numbered(pairs: Sequence[tuple[int, int]]) -> tuple[Mapping[int, int], list[tuple[int, int]]]:
@@ -157,4 +189,4 @@ def _keys(batch: Batch) -> list[int]:
         keys: list[int] = batch.fields["text_key"].tolist()
         return keys
     sequences = torch.split(batch.input_ids.cpu(), list(batch.layout.lengths))[: batch.num_sequences]
-    return [hash(tuple(sequence.tolist())) for sequence in sequences]
+    return [text_key(sequence.numpy()) for sequence in sequences]

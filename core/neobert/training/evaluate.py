@@ -19,17 +19,23 @@ from neobert.training.embedding_meter import EmbeddingMeter
 from neobert.training.meter import Meter
 from neobert.training.positions import LABELS, MASKED_POSITIONS, PositionMeter, token_losses
 from neobert.training.precision import forward_precision
+from neobert.training.trained_candidates import TrainedCandidates
 
 Calls = list[tuple[Tensor | None, Tensor]]
 """The encoder's calls of one batch: the positions that were wanted, and what came of it."""
 
 
 def evaluate(
-    parts: Parts, data: EvaluationData, trainer: TrainerOptions, positions: PositionMeter | None = None
+    parts: Parts,
+    data: EvaluationData,
+    trainer: TrainerOptions,
+    positions: PositionMeter | None = None,
+    among: TrainedCandidates | None = None,
 ) -> dict[str, float]:
     """Means over all held-out batches, under the names that the loss gives them; of a mixture also each source's own
     loss, as ``loss/SOURCE``; of a loss that makes embeddings what those are worth, instead of a perplexity.
-    ``positions`` is given the losses of the same pass, token by token."""
+    ``positions`` is given the losses of the same pass, token by token; ``among`` has candidates beside the held-out
+    ones, for figures named ``all/...``."""
     meter, of_source = Meter(parts.device), {name: Meter(parts.device) for name in data.sources}
     embeddings = EmbeddingMeter.of(parts.own_objective.loss)
     torch.manual_seed(derive_seed(trainer.seed, "evaluation"))
@@ -45,6 +51,8 @@ def evaluate(
             if positions is not None:
                 _add_positions(positions, parts, batch, data.documents_of(number), calls)
                 calls.clear()
+        if embeddings is not None and among is not None:
+            embeddings.widen(*among.embedded(parts.own_objective, parts.device))
     read = ((name, own.read()) for name, own in of_source.items())
     sources = {f"loss/{name}": means["loss"] for name, means in read if means}
     means = meter.read() | sources

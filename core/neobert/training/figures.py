@@ -8,7 +8,9 @@ from pathlib import Path
 from rich.table import Table
 
 from neobert.training.best import BEST
+from neobert.training.embedding_meter import AMONG_ALL, CANDIDATES
 from neobert.training.recorder import AVERAGED
+from neobert.wording import figure_text
 
 COLUMNS = {"before": "before", "after": "after", AVERAGED: "averaged weights", BEST: "best step"}
 
@@ -18,13 +20,16 @@ def figures_table(evaluations: Mapping[str, Mapping[str, float]]) -> Table | Non
     if "after" not in evaluations:
         return None
     columns = [name for name in COLUMNS if name in evaluations]
+    columns += [name for name in evaluations if name not in COLUMNS]  # what needs no training
     table = Table(title="held-out embeddings", title_justify="left")
     table.add_column("")
     for name in columns:
-        table.add_column(COLUMNS[name], justify="right")
+        table.add_column(COLUMNS.get(name, name), justify="right")
     for figure in dict.fromkeys(figure for name in columns for figure in evaluations[name]):
         values = [evaluations[name].get(figure) for name in columns]
-        table.add_row(figure, *("-" if value is None else f"{value:.4f}" for value in values))
+        table.add_row(figure, *("-" if value is None else figure_text(figure, value) for value in values))
+    if CANDIDATES in evaluations["after"]:
+        table.caption = f"{AMONG_ALL}...: among the held-out candidates and those that are trained on"
     return table
 
 

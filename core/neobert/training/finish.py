@@ -31,6 +31,7 @@ from neobert.training.summary import (
     show_summary,
 )
 from neobert.training.unigram import asks_for_tokens, unigram_cross_entropy
+from neobert.training.word_figures import add_figures, word_figures
 
 SUMMARY_FILE = "summary.json"
 
@@ -39,6 +40,11 @@ def finish(
     recipe: Recipe, parts: Parts, position: Position, directory: Path, console: Console, notes: Sequence[str]
 ) -> None:
     """Compares with a unigram model, guesses a few held-out words, and prints where everything lies."""
+    said = []
+    for name, own in parts.each.items():
+        figures, why = word_figures(own, recipe.trainer.eval_train_candidates)
+        said += why
+        add_figures(position.evaluations, figures, f"{name}/" if name else "")
     learned = [_learned(recipe, own, position, name) for name, own in parts.each.items()]
     _write(directory / SUMMARY_FILE, position, learned)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
@@ -53,6 +59,7 @@ def finish(
             *left_out_lines(position.left_out),
             *guard_lines(position.guard),
             *best_lines(position.best),
+            *said,
             *notes,
         ],
         places={

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from torch import Tensor
 
+from neobert.abilities import makes_embeddings
 from neobert.data import Cursor, StepBatches, own_counts, own_cursor
 from neobert.data.lanes import marks_of
 from neobert.data.report import SourceReport
@@ -20,10 +21,13 @@ from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
 from neobert.training.best import BEST, KEY, improvement, require_metric
 from neobert.training.display import Display
+from neobert.training.embedding_meter import AMONG_ALL
 from neobert.training.evaluate import evaluate, guess_accuracy
 from neobert.training.meter import Clock
 from neobert.training.positions import PositionMeter
+from neobert.training.trained_candidates import TrainedCandidates
 from neobert.watching.watch import Watch
+from neobert.wording import counted
 
 if TYPE_CHECKING:
     from neobert.training.loop import Position
@@ -56,9 +60,10 @@ class Recorder:
         if self.trainer.log_train_accuracy and not any(hasattr(loss, "logits") for loss in losses):
             self.display.note("trainer.log_train_accuracy: this loss has no vocabulary head, so no accuracy is logged")
         self.watch.begin(position.step, self.trainer.max_steps)
+        among = _candidates(parts, self.trainer)
         if position.step == 0 and _evaluated(parts):
             with self.watch.doing("evaluating"):
-                self._evaluate(parts, position, "before")
+                self._evaluate(parts, position, "before", among)
         self._require_metric(parts, position)
         self._tokens_logged = position.tokens_seen
         self._first_step = position.step
@@ -111,7 +116,8 @@ class Recorder:
         improved = False
         if _evaluated(parts) and (_due(position.step, trainer.eval_steps) or last):
             with self._clock.pause(), self.watch.doing("evaluating"):
-                improved = self._improved(self._evaluate(parts, position, "after"), position)
+                among = _candidates(parts, trainer) if last else {}
+                improved = self._improved(self._evaluate(parts, position, "after", among), position)
         if _due(position.step, trainer.save_steps) or done or improved:
             with self._clock.pause():
                 self._save(position)
@@ -155,7 +161,7 @@ class Recorder:
         if not _evaluated(parts):
             msg = f"{KEY} = {self.trainer.metric_for_best!r}: there is no held-out data, so nothing is evaluated"
             raise UserError(msg)
-        names = [name for means in position.evaluations.values() for name in means]
+        names = [name for means in position.evaluations.values() for name in means if f"/{AMONG_ALL}" not in f"/{name}"]
         prefixes = ("eval/", "eval/ema/") if parts.average is not None else ("eval/",)
         if names:  # of a checkpoint before its first evaluation there are none
             require_metric(self.trainer, list(dict.fromkeys(prefix + name for prefix in prefixes for name in names)))
@@ -170,20 +176,25 @@ class Recorder:
         self.display.note(f"step {best.step}  the best so far: {best.metric} {best.value:.4f}")
         return True
 
-    def _evaluate(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
+    def _evaluate(
+        self, parts: Parts, position: Position, when: str, among: Mapping[str, TrainedCandidates]
+    ) -> dict[str, float]:
         position.evaluations[when] = {}
         position.evaluations.pop(AVERAGED, None)  # of a run that had an average before it was resumed
         metrics: dict[str, float] = {}
         for name, own in _evaluated(parts).items():
             assert own.evaluation_data is not None
-            prefix = f"{name}/" if name else ""
-            self.display.note(f"evaluating{f' {name}' if name else ''} on {own.evaluation_data.description} ...")
-            means = _prefixed(prefix, self._measured(own, position, prefix + when))
+            prefix, beside = f"{name}/" if name else "", among.get(name)
+            further = "" if beside is None else f", among {counted(len(beside.rows), 'text')} that are trained on, too"
+            of = f" {name}" if name else ""
+            self.display.note(f"evaluating{of} on {own.evaluation_data.description}{further} ...")
+            means = _prefixed(prefix, self._measured(own, position, prefix + when, beside))
             position.evaluations[when] |= means
             averaged = {}
             if parts.average is not None and parts.average.updates:
                 with parts.average.in_place():
-                    averaged = _prefixed(prefix, evaluate(own, own.evaluation_data, self.trainer))
+                    found = evaluate(own, own.evaluation_data, self.trainer, among=beside)
+                averaged = _prefixed(prefix, found)
                 position.evaluations[AVERAGED] = position.evaluations.get(AVERAGED, {}) | averaged
             metrics |= _prefixed("eval/", means) | _prefixed("eval/ema/", averaged)
             self.display.evaluation(means, position.step)
@@ -192,13 +203,15 @@ class Recorder:
         self._send(metrics, position.step)
         return metrics
 
-    def _measured(self, parts: Parts, position: Position, when: str) -> dict[str, float]:
+    def _measured(
+        self, parts: Parts, position: Position, when: str, among: TrainedCandidates | None
+    ) -> dict[str, float]:
         """Of the weights themselves, by position too where the recipe asks for it."""
         assert parts.evaluation_data is not None
         longest = parts.context.max_seq_length
         edges = tuple(edge for edge in self.trainer.eval_position_buckets if edge <= longest)
         positions = PositionMeter(edges, longest, parts.device) if edges else None
-        means = evaluate(parts, parts.evaluation_data, self.trainer, positions)
+        means = evaluate(parts, parts.evaluation_data, self.trainer, positions, among)
         return means if positions is None else means | self._by_position(positions, position, when)
 
     def _by_position(self, positions: PositionMeter, position: Position, when: str) -> dict[str, float]:
@@ -219,6 +232,17 @@ class Recorder:
 def _evaluated(parts: Parts) -> dict[str, Parts]:
     """The objectives that have held-out data."""
     return {name: own for name, own in parts.each.items() if own.evaluation_data is not None}
+
+
+def _candidates(parts: Parts, trainer: TrainerOptions) -> dict[str, TrainedCandidates]:
+    """What held-out queries are ranked among besides, for each objective that has any. Raises UserError where none has,
+    and the recipe asks for it."""
+    if trainer.eval_train_candidates is None:
+        return {}
+    ranking = {name: own for name, own in parts.each.items() if makes_embeddings(own.own_objective.loss)}
+    return {
+        name: TrainedCandidates.of(own, trainer.eval_train_candidates) for name, own in (ranking or parts.each).items()
+    }
 
 
 def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from neobert import BuildContext, Roles
 from neobert.data.union import seen_by_tokenizer
 from neobert.errors import UserError
 
-PAIRS = Roles(texts=("query", "positive"), lists=("negatives",), required=("query", "positive"))
+PAIRS = Roles(required=("query", "positive"), optional=("negatives",))
 
 
 def context(rows: Any, roles: Roles | None = None) -> BuildContext:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from attrs import define, field
 
+from neobert.embedding.retrieval import RetrievalData
 from neobert.errors import UserError
-from neobert.evaluation.data import ClassificationData, RetrievalData, SimilarityData
+from neobert.evaluation.data import ClassificationData, SimilarityData
 from neobert.evaluation.tasks import ClassificationTask, RetrievalTask, SimilarityTask
 
 

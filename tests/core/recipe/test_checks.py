@@ -140,3 +140,9 @@ def test_what_the_guard_takes(load: Load) -> None:
     ema = load(f"{PLAIN}[trainer]\nema = {{}}\n").trainer.ema
     assert ema is not None
     assert (ema.decay, ema.warmup) == (0.999, True)
+
+
+def test_candidates_without_queries(faults: Faults) -> None:
+    found = faults(PLAIN + "[trainer]\neval_train_candidates = 100\n")
+    assert "datacollator" in found["trainer.eval_train_candidates"]
+    assert "queries and positives" in found["trainer.eval_train_candidates"]

@@ -38,10 +38,10 @@ def batch_of(texts: Mapping[str, list[int]], keys: bool = True, **fields: torch.
     return embeddings, Batch(ids, SequenceLayout.from_lengths([1] * len(sequences)), fields)
 
 
-def by_loops(pairs: list[tuple[int, int]]) -> dict[str, float]:
-    """Of distinct queries among distinct positives, a query's own text left out."""
+def by_loops(pairs: list[tuple[int, int]], further: tuple[int, ...] = ()) -> dict[str, float]:
+    """Of distinct queries among distinct positives and further texts, a query's own text left out."""
     queries = list(dict.fromkeys(query for query, _ in pairs))
-    positives = list(dict.fromkeys(positive for _, positive in pairs))
+    positives = list(dict.fromkeys((*(positive for _, positive in pairs), *further)))
     sums = dict.fromkeys(("mrr@10", "recall@1", "recall@10"), 0.0)
     for query in queries:
         right = {positive for other, positive in pairs if other == query}
@@ -73,6 +73,22 @@ def test_retrieval_against_a_loop(seed: int, keys: bool) -> None:
     distances = [(place(q, "query") - place(p, "positive")).square().sum() for q, p in set(pairs)]
     assert found["alignment"] == pytest.approx(float(torch.stack(distances).mean()), abs=1e-5)
     assert -4.5 < found["uniformity"] < 0.0
+
+
+def test_further_candidates_are_right_for_nobody_and_each_comes_once() -> None:
+    """Some of them are held-out positives, some are a query's own text, and some come twice."""
+    pairs = [(query, 8 + query % 5 + query) for query in range(13)]
+    meter = EmbeddingMeter(normalized=True)
+    meter.gather(*batch_of({"query": [query for query, _ in pairs], "positive": [found for _, found in pairs]}))
+    alone = meter.read()
+    further = (*range(0, 60, 2), 4, 6)
+    meter.widen(further, torch.stack([place(text, "positive") for text in further]))
+    found = meter.read()
+    assert {name: value for name, value in found.items() if not name.startswith("all/")} == alone
+    expected = by_loops(pairs, further)
+    assert expected != by_loops(pairs)
+    assert {name: found[f"all/{name}"] for name in expected} == pytest.approx(expected, abs=1e-9)
+    assert found["all/candidates"] == len({positive for _, positive in pairs} | set(further))
 
 
 def test_a_text_beside_itself_asks_nothing() -> None:

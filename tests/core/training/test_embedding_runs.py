@@ -12,6 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from tests.conftest import WORDS
 
+from neobert.embedding.retrieval import RetrievalBuilder
 from neobert.errors import UserError
 from neobert.evaluation.data import read_pairs
 from neobert.evaluation.opening import open_model
@@ -61,6 +62,59 @@ def test_figures_before_and_after(train: Run) -> None:
     assert "masked" not in said
     assert "neobert-run --evaluate run --tasks retrieval=PAIRS.jsonl" in said
     assert "as sentence-transformers" in said
+
+
+def test_words_stand_beside_the_run_and_are_those_of_the_command(train: Run) -> None:
+    _, said = train("--trainer.eval_train_candidates=1000", "--trainer.eval_steps=2")
+    found = json.loads(Path("run/summary.json").read_text())["evaluations"]
+    columns = ("before", "after", "TF-IDF", "BM25")
+    assert set(found) == set(columns)
+    for name, rows in (("", ROWS[:HELD_OUT]), ("all/", ROWS)):
+        builder = RetrievalBuilder()
+        for row in rows[:HELD_OUT]:
+            builder.add(row["query"], row["positive"], 1.0)
+        for row in rows:
+            builder.candidate(row["positive"])
+        for who, figures in builder.build().ranked_by_words().items():
+            assert {figure: found[who][name + figure] for figure in figures} == figures
+    candidates = len({row["positive"] for row in ROWS})
+    assert {figures["all/candidates"] for figures in found.values()} == {candidates}
+    assert found["before"].keys() == found["after"].keys()
+    assert "all/mrr@10" not in logged()[1], "between the ends it would cost too much"
+    table = said[said.rindex("held-out embeddings") :].replace("│", "|").replace("┃", "|").splitlines()
+    head, row, count = (
+        [cell.strip() for cell in next(line for line in table if word in line).strip("| ").split("|")]
+        for word in ("TF-IDF", "all/mrr@10", "all/candidates")
+    )
+    assert head == list(columns)
+    assert row == ["all/mrr@10", *(f"{found[who]['all/mrr@10']:.4f}" for who in columns)]
+    assert count == ["all/candidates", *[str(candidates)] * 4]
+
+
+def test_among_what_is_trained_on_against_another_way(train: Run) -> None:
+    """The opened model, told the same candidates as files."""
+    train("--trainer.eval_train_candidates=1000")
+    lines = [{**row, "negatives": [other["positive"] for other in ROWS]} for row in ROWS[:HELD_OUT]]
+    Path("held-out.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    found = RetrievalTask(read_pairs(Path("held-out.jsonl"))).of_model(open_model(Path("run"), CPU))
+    for name in ("mrr@10", "recall@1", "recall@10", "ndcg@10"):
+        assert logged()[-1][f"eval/all/{name}"] == pytest.approx(found[name], abs=1e-5), name
+
+
+def test_what_was_measured_before_is_known_to_a_run_that_goes_on(train: Run) -> None:
+    few = ("--trainer.eval_train_candidates=10", "--trainer.save_steps=2")
+    train(*few)
+    before = json.loads(Path("run/summary.json").read_text())["evaluations"]
+    assert before["after"]["all/candidates"] == HELD_OUT + 10
+    train(*few, "--trainer.resume_from_checkpoint=2")
+    assert json.loads(Path("run/summary.json").read_text())["evaluations"] == before
+
+
+def test_candidates_that_there_cannot_be_are_refused(train: Run) -> None:
+    with pytest.raises(UserError, match=r"eval_train_candidates = 9: the training rows are a stream"):
+        train("--trainer.eval_train_candidates=9", "--dataset.streaming=true", "--trainer.output_dir=streamed")
+    with pytest.raises(UserError, match="reports no such metric"):
+        train("--trainer.eval_train_candidates=9", "--trainer.metric_for_best=eval/all/mrr@10")
 
 
 def test_figures_are_those_of_the_command(train: Run) -> None:

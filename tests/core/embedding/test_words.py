@@ -10,7 +10,7 @@ import bm25s
 import numpy as np
 import pytest
 
-from neobert.evaluation.words import K1, B, bm25_scores, tf_idf_scores
+from neobert.embedding.words import K1, B, bm25_scores, tf_idf_scores
 
 CANDIDATES = [
     "the cat sat on the mat with the other cat",
