@@ -62,6 +62,12 @@ class StepBatches:
     """The data ends after this step."""
     left_out: Mapping[str, int] = field(factory=dict)
     """Of a stream: rows of the windows that begin in this step that are damaged, empty or cut."""
+    num_tokens: int = field()
+    """Of these micro-batches; once ranks have told each other, of all ranks'."""
+
+    @num_tokens.default
+    def _own_tokens(self) -> int:
+        return sum(micro.batch.num_tokens for micro in self.micro_batches)
 
 
 @frozen(eq=False)

@@ -19,6 +19,7 @@ from neobert.training.embedding_meter import EmbeddingMeter
 from neobert.training.meter import Meter
 from neobert.training.positions import LABELS, MASKED_POSITIONS, PositionMeter, token_losses
 from neobert.training.precision import forward_precision
+from neobert.training.ranks import ALONE
 
 Calls = list[tuple[Tensor | None, Tensor]]
 """The encoder's calls of one batch: the positions that were wanted, and what came of it."""
@@ -27,11 +28,13 @@ Calls = list[tuple[Tensor | None, Tensor]]
 def evaluate(
     parts: Parts, data: EvaluationData, trainer: TrainerOptions, positions: PositionMeter | None = None
 ) -> dict[str, float]:
-    """Means over all held-out batches, under the names that the loss gives them; of a mixture also each source's own
-    loss, as ``loss/SOURCE``; of a loss that makes embeddings what those are worth, instead of a perplexity.
-    ``positions`` is given the losses of the same pass, token by token."""
+    """Means over the held-out batches of all ranks, under the names that the loss gives them; of a mixture also each
+    source's own loss, as ``loss/SOURCE``; of a loss that makes embeddings what those are worth, instead of a
+    perplexity. ``positions`` is given the losses of the same pass, token by token."""
     meter, of_source = Meter(parts.device), {name: Meter(parts.device) for name in data.sources}
-    embeddings = EmbeddingMeter.of(parts.objective.loss)
+    embeddings, ranks = EmbeddingMeter.of(parts.objective.loss), parts.ranks
+    if embeddings is not None:  # each is measured among all: every rank does it all, and comes to the same
+        data, ranks = data.whole(), ALONE
     torch.manual_seed(derive_seed(trainer.seed, "evaluation"))
     encoder = parts.objective.encoder
     watching = nullcontext(Calls()) if positions is None else _watched(encoder)
@@ -45,9 +48,9 @@ def evaluate(
             if positions is not None:
                 _add_positions(positions, parts, batch, data.documents_of(number), calls)
                 calls.clear()
-    read = ((name, own.read()) for name, own in of_source.items())
+    read = [(name, own.read(ranks)) for name, own in of_source.items()]
     sources = {f"loss/{name}": means["loss"] for name, means in read if means}
-    means = meter.read() | sources
+    means = meter.read(ranks) | sources
     if embeddings is None:
         return means
     # Of a softmax over a batch's candidates a perplexity would say nothing.

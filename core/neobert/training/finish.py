@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from attrs import asdict
+from attrs import asdict, evolve
 from rich.console import Console
 
 from neobert.export import opening_command
@@ -30,11 +30,15 @@ SUMMARY_FILE = "summary.json"
 def finish(
     recipe: Recipe, parts: Parts, position: Position, directory: Path, console: Console, notes: Sequence[str]
 ) -> None:
-    """Compares with a unigram model, guesses a few held-out words, and prints where everything lies."""
+    """Compares with a unigram model, guesses a few held-out words, and prints where everything lies; on the first rank
+    alone."""
+    if not parts.ranks.first:
+        return
     unigram, embeds = None, makes_embeddings(parts.objective.loss)
-    if parts.evaluation_data is not None and asks_for_tokens(parts.evaluation_data):
+    held_out = None if parts.evaluation_data is None else parts.evaluation_data.whole()
+    if held_out is not None and asks_for_tokens(held_out):
         counts = parts.training_data.token_counts(parts.context.vocab_size)
-        unigram = unigram_cross_entropy(counts, parts.evaluation_data)
+        unigram = unigram_cross_entropy(counts, held_out)
     positions = position_rows(position)
     _write(directory / SUMMARY_FILE, position, unigram, positions)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
@@ -45,7 +49,7 @@ def finish(
         evaluations=position.evaluations,
         unigram=unigram,
         positions=positions,
-        phrases=masked_phrases(parts, recipe.trainer.seed),
+        phrases=masked_phrases(evolve(parts, evaluation_data=held_out), recipe.trainer.seed),
         notes=[
             *mixture_lines(parts.training_data.corpus.sources, position.source_tokens),
             *left_out_lines(position.left_out),
