@@ -15,6 +15,8 @@ from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from neobert.host_group import host_group, many_processes
+
 
 @frozen(eq=False)
 class Rows:
@@ -38,7 +40,7 @@ def gathered(*tensors: Tensor) -> Rows:
     Each tensor is (B, ...), with a B that may differ between ranks (0 too) and is the same for the tensors of a call.
     The gradient of a row is the sum of what all ranks have for it: exactly that of the sum over ranks of all totals.
     """
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+    if not many_processes():
         return own(*tensors)
     sizes = _sizes(len(tensors[0]))
     if not any(sizes):
@@ -87,18 +89,5 @@ def _sizes(count: int) -> list[int]:
     """Each rank's number of rows, told from host to host: no device is waited for."""
     mine = torch.tensor([count])
     parts = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, mine, group=_host_group())
+    dist.all_gather(parts, mine, group=host_group())
     return [int(part) for part in parts]
-
-
-_host_groups: list[tuple[dist.ProcessGroup | None, dist.ProcessGroup]] = []
-"""The last group made for the host's tensors, with the usual group that it was made for."""
-
-
-def _host_group() -> dist.ProcessGroup | None:
-    """A group that carries the host's tensors: the usual one, or one made for it."""
-    if "cpu:" in dist.get_backend_config():
-        return None
-    if not _host_groups or _host_groups[0][0] is not dist.group.WORLD:
-        _host_groups[:] = [(dist.group.WORLD, dist.new_group(backend="gloo"))]
-    return _host_groups[0][1]

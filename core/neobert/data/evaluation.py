@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from neobert.data.apart import Shared, in_order
 from neobert.data.collate import BatchMaker, CollatorRecipe, ExampleMaker, Request
@@ -115,11 +115,16 @@ class EvaluationData:
         """Batches of this rank."""
         return len(self._batches)
 
+    def whole(self) -> EvaluationData:
+        """The batches of all ranks, for one that measures alone."""
+        return self if self.world_size == 1 else evolve(self, rank=0, world_size=1)
+
     @property
     def description(self) -> str:
-        """How much there is, for people."""
+        """How much there is on all ranks, for people."""
         what = "held-out sequence" if self.counts is None else "held-out example"
-        return f"{counted(self.num_sequences, what)} in {counted(len(self), 'batch')}"
+        data = self.whole()
+        return f"{counted(data.num_sequences, what)} in {counted(len(data), 'batch')}"
 
     @property
     def num_sequences(self) -> int:

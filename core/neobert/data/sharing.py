@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve, frozen
 
-from neobert.data.cursor import Cursor
+from neobert.data.cursor import Cursor, Cursors, Place
 from neobert.data.splits import is_stream
 from neobert.errors import UserError
 from neobert.wording import counted
@@ -83,11 +83,18 @@ def placed(cursor: Cursor, share: Share | None, content: str) -> Cursor:
     return evolve(cursor, share=(share.rank, share.ranks, share.files), content=content) if share else cursor
 
 
-def join_places(cursors: Sequence[Cursor]) -> Cursor:
-    """One cursor for the checkpoint, of those of all ranks after the same step, by rank.
+def join_places(places: Sequence[Place]) -> Place:
+    """One place for the checkpoint, of those of all ranks after the same step, by rank; each objective's by itself.
 
     Where the stream is not shared out by file, they are one and the same. Raises ValueError where they are not.
     """
+    several = [place for place in places if isinstance(place, Cursors)]
+    if several:
+        return Cursors({name: _joined([place.of[name] for place in several]) for name in several[0].of})
+    return _joined([place for place in places if isinstance(place, Cursor)])
+
+
+def _joined(cursors: Sequence[Cursor]) -> Cursor:
     if len(set(cursors)) == 1:
         return cursors[0]
     if [cursor.share[:2] for cursor in cursors] != [(rank, len(cursors)) for rank in range(len(cursors))]:

@@ -64,6 +64,12 @@ class StepBatches:
     """Of a stream: rows of the windows that begin in this step that are damaged, empty or cut."""
     objective: str = ""
     """The name of the objective that the step is of, where there are several."""
+    num_tokens: int = field()
+    """Of these micro-batches; once ranks have told each other, of all ranks'."""
+
+    @num_tokens.default
+    def _own_tokens(self) -> int:
+        return sum(micro.batch.num_tokens for micro in self.micro_batches)
 
 
 @frozen(eq=False)

@@ -119,7 +119,15 @@ class TrainerOptions:
     num_threads: int | None = field(
         default=None,
         validator=optional(ge(1)),
-        metadata={"help": "CPU threads of the loop; unset: one a core. Another number gives other bits"},
+        metadata={
+            "help": "CPU threads of the loop; unset: one a core, the cores shared among the processes of a machine. "
+            "Another number gives other bits"
+        },
+    )
+    rank_timeout: int = field(
+        default=1800,
+        validator=ge(1),
+        metadata={"help": "of several processes: seconds that one waits for the others before the run ends"},
     )
     cpu_matmul: Literal["auto", "torch", "onednn"] = field(
         default="auto",

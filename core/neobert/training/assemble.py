@@ -19,9 +19,11 @@ from neobert.training.average import WeightAverage
 from neobert.training.compilation import RecompilationWatch
 from neobert.training.data_parts import DataParts, build_data_parts
 from neobert.training.devices import Placement
+from neobert.training.gradient_sums import ONE_PROCESS, GradientSums, Synchronizer
 from neobert.training.groups import group_parameters
 from neobert.training.objective import Objective, Objectives, prepare_blocks
 from neobert.training.precision import set_tf32
+from neobert.training.ranks import ALONE, Ranks
 from neobert.training.state import RunState, group_options
 
 
@@ -38,6 +40,9 @@ class Parts(DataParts):
     checkpointer: Checkpointer
     average: WeightAverage | None = None
     """Of the weights, where the recipe has one."""
+    ranks: Ranks = ALONE
+    synchronizer: Synchronizer = ONE_PROCESS
+    """Makes a step's sums those of all ranks."""
 
     @property
     def own_objective(self) -> Objective:
@@ -54,7 +59,7 @@ class Parts(DataParts):
         return batch.to(self.device, non_blocking=True)
 
 
-def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts:
+def assemble(recipe: Recipe, placement: Placement, run_directory: Path, ranks: Ranks = ALONE) -> Parts:
     """Builds every part but the trackers, which are opened once nothing can be refused any more."""
     set_tf32(recipe.trainer, placement.device)
     data = build_data_parts(recipe, placement, run_directory)
@@ -83,6 +88,8 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path) -> Parts
         schedule=recipe.scheduler.build(context),
         checkpointer=recipe.checkpointer.build(context),
         average=average,
+        ranks=ranks,
+        synchronizer=ONE_PROCESS if ranks.alone else GradientSums(objective),
     )
     views = {name: _as_only_one(parts, part, own[name]) for name, part in data.objectives.items()}
     return evolve(parts, objectives=views)

@@ -11,9 +11,10 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from neobert.errors import UserError
-from neobert.files import faults, has_manifest, new_directory, write_json, write_text
+from neobert.files import faults, has_manifest, write_json, write_text
 from neobert.interfaces import Checkpointer
 from neobert.run_folder import TOKENIZER_DIRECTORY
+from neobert.training.ranks import ALONE, Ranks
 
 PROGRESS_FILE = "progress.json"
 RECIPE_FILE = "recipe.toml"
@@ -53,16 +54,24 @@ class Progress:
 
 
 def save_checkpoint(
-    parent: Path, progress: Progress, state: Mapping[str, Any], checkpointer: Checkpointer, recipe: str, tokenizer: Any
+    parent: Path,
+    progress: Progress,
+    state: Mapping[str, Any],
+    checkpointer: Checkpointer,
+    recipe: str,
+    tokenizer: Any,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Writes ``parent/<step>`` under a temporary name, syncs it, and renames it; the manifest is its last file. One
-    that is there already is replaced."""
+    that is there already is replaced. Of several processes each gives its state to the checkpointer, and the first
+    writes the rest."""
     path = parent / str(progress.step)
-    with new_directory(path, replace=True) as directory:
+    with ranks.new_directory(path) as directory:
         checkpointer.save(directory, state)
-        write_json(directory / PROGRESS_FILE, asdict(progress))
-        write_text(directory / RECIPE_FILE, recipe)
-        tokenizer.save_pretrained(directory / TOKENIZER_DIRECTORY)
+        if ranks.first:
+            write_json(directory / PROGRESS_FILE, asdict(progress))
+            write_text(directory / RECIPE_FILE, recipe)
+            tokenizer.save_pretrained(directory / TOKENIZER_DIRECTORY)
     return path
 
 

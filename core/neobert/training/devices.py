@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,11 +10,12 @@ from attrs import frozen
 from neobert import products
 from neobert.capabilities import Target
 from neobert.cores import available_cores
-from neobert.errors import Problem, RecipeError, UserError
+from neobert.errors import Problem, RecipeError
 from neobert.recipe import Recipe, check_device, compute_dtype
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.allocator import keep_memory_apart
 from neobert.training.compilation import refuse_missing_compiler
+from neobert.training.processes import processes_on_machine, refuse_to_wait
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -37,10 +37,11 @@ class Placement:
 def place(trainer: TrainerOptions) -> Placement:
     """Asks accelerate for this process's device and rank; sets how this process computes and keeps memory.
 
-    The number of threads never depends on data workers: another number gives other bits.
+    The number of threads never depends on data workers: another number gives other bits. Several processes on one
+    machine share its cores.
     """
     device, state = choose_device(trainer), _process_state()
-    threads = trainer.num_threads or available_cores()
+    threads = trainer.num_threads or max(1, available_cores() // processes_on_machine())
     torch.set_num_threads(threads)
     return Placement(
         device,
@@ -81,14 +82,8 @@ def choose_device(trainer: TrainerOptions) -> torch.device:
 
 
 def _process_state() -> PartialState:
-    """This process. Several are refused before they would wait for each other."""
+    """This process. One of several that have not joined would wait for the others: it is refused."""
     from accelerate import PartialState
 
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count > 1 or (count := PartialState().num_processes) > 1:
-        msg = (
-            f"this run was started as {count} processes; only one is supported so far\n"
-            "start it with `neobert-run` itself, and raise trainer.gradient_accumulation_steps for a larger batch"
-        )
-        raise UserError(msg)
+    refuse_to_wait()
     return PartialState()

@@ -106,8 +106,10 @@ class LiveDisplay(Display):
             self._progress = None
 
 
-def make_display(console: Console) -> Display:
-    """Live on a terminal, plain elsewhere."""
+def make_display(console: Console, *, silent: bool = False) -> Display:
+    """Live on a terminal, plain elsewhere. ``silent``: it shows nothing, as another process shows it all."""
+    if silent:
+        return Display(Console(quiet=True, highlight=False))
     return LiveDisplay(console) if console.is_terminal else Display(console)
 
 

@@ -19,6 +19,7 @@ from neobert.training.embedding_meter import EmbeddingMeter
 from neobert.training.meter import Meter
 from neobert.training.positions import LABELS, MASKED_POSITIONS, PositionMeter, token_losses
 from neobert.training.precision import forward_precision
+from neobert.training.ranks import ALONE
 from neobert.training.trained_candidates import TrainedCandidates
 
 Calls = list[tuple[Tensor | None, Tensor]]
@@ -32,12 +33,14 @@ def evaluate(
     positions: PositionMeter | None = None,
     among: TrainedCandidates | None = None,
 ) -> dict[str, float]:
-    """Means over all held-out batches, under the names that the loss gives them; of a mixture also each source's own
-    loss, as ``loss/SOURCE``; of a loss that makes embeddings what those are worth, instead of a perplexity.
-    ``positions`` is given the losses of the same pass, token by token; ``among`` has candidates beside the held-out
-    ones, for figures named ``all/...``."""
+    """Means over the held-out batches of all ranks, under the names that the loss gives them; of a mixture also each
+    source's own loss, as ``loss/SOURCE``; of a loss that makes embeddings what those are worth, instead of a
+    perplexity. ``positions`` is given the losses of the same pass, token by token; ``among`` has candidates beside the
+    held-out ones, for figures named ``all/...``."""
     meter, of_source = Meter(parts.device), {name: Meter(parts.device) for name in data.sources}
-    embeddings = EmbeddingMeter.of(parts.own_objective.loss)
+    embeddings, ranks = EmbeddingMeter.of(parts.own_objective.loss), parts.ranks
+    if embeddings is not None:  # each is measured among all: every rank does it all, and comes to the same
+        data, ranks = data.whole(), ALONE
     torch.manual_seed(derive_seed(trainer.seed, "evaluation"))
     encoder = parts.own_objective.encoder
     watching = nullcontext(Calls()) if positions is None else _watched(encoder)
@@ -53,9 +56,9 @@ def evaluate(
                 calls.clear()
         if embeddings is not None and among is not None:
             embeddings.widen(*among.embedded(parts.own_objective, parts.device))
-    read = ((name, own.read()) for name, own in of_source.items())
+    read = [(name, own.read(ranks)) for name, own in of_source.items()]
     sources = {f"loss/{name}": means["loss"] for name, means in read if means}
-    means = meter.read() | sources
+    means = meter.read(ranks) | sources
     if embeddings is None:
         return means
     # Of a softmax over a batch's candidates a perplexity would say nothing.

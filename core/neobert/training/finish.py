@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from attrs import asdict
+from attrs import asdict, evolve
 from rich.console import Console
 
 from neobert.abilities import makes_embeddings
@@ -39,7 +39,10 @@ SUMMARY_FILE = "summary.json"
 def finish(
     recipe: Recipe, parts: Parts, position: Position, directory: Path, console: Console, notes: Sequence[str]
 ) -> None:
-    """Compares with a unigram model, guesses a few held-out words, and prints where everything lies."""
+    """Compares with a unigram model, guesses a few held-out words, and prints where everything lies; on the first rank
+    alone."""
+    if not parts.ranks.first:
+        return
     said = []
     for name, own in parts.each.items():
         figures, why = word_figures(own, recipe.trainer.eval_train_candidates)
@@ -80,7 +83,7 @@ def finish(
 
 def _learned(recipe: Recipe, parts: Parts, position: Position, objective: str) -> Learned:
     """What became of one objective; ``parts`` are its own."""
-    unigram, data = None, parts.evaluation_data
+    unigram, data = None, None if parts.evaluation_data is None else parts.evaluation_data.whole()
     if data is not None and asks_for_tokens(data):
         unigram = unigram_cross_entropy(parts.own_data.token_counts(parts.context.vocab_size), data)
     return Learned(
@@ -88,7 +91,7 @@ def _learned(recipe: Recipe, parts: Parts, position: Position, objective: str) -
         evaluations=own_evaluations(position.evaluations, objective),
         unigram=unigram,
         positions=position_rows(position, objective),
-        phrases=masked_phrases(parts, recipe.trainer.seed),
+        phrases=masked_phrases(evolve(parts, evaluation_data=data), recipe.trainer.seed),
         embeds=makes_embeddings(parts.own_objective.loss),
     )
 

@@ -23,6 +23,7 @@ from neobert.training.positions import PositionLosses
 from neobert.training.precision import forward_precision
 from neobert.training.recorder import Recorder
 from neobert.training.signals import StopSignal
+from neobert.training.together import steps_of_all
 
 if TYPE_CHECKING:
     from neobert.training.rollback import Rollback
@@ -66,21 +67,21 @@ def train(
     """
     faults = Faults(trainer=trainer, recorder=recorder, rollback=rollback)
     parts.objective.train()
-    steps = parts.training_data.steps(position.cursor, position.step)
+    steps = steps_of_all(parts.training_data.steps(position.cursor, position.step), parts.ranks, stop)
     while True:
         data = recorder.next_step(steps, position)
         norm, fault = update(parts, data, position, trainer)
         if fault is not None and faults.meet(fault, data, position):
-            steps = parts.training_data.steps(position.cursor, position.step)
+            steps = steps_of_all(parts.training_data.steps(position.cursor, position.step), parts.ranks, stop)
             continue
         position.step += 1
         position.cursor = data.cursor
-        position.tokens_seen += sum(micro.batch.num_tokens for micro in data.micro_batches)
+        position.tokens_seen += data.num_tokens
         position.source_tokens.update(data.source_tokens)
         position.objective_steps.update([data.objective] if data.objective else [])
         position.left_out.update(data.left_out)
         position.ended = data.last
-        done = position.step >= trainer.max_steps or data.last or stop.number != 0
+        done = position.step >= trainer.max_steps or data.last or stop.due != 0
         recorder.after_step(parts, data, norm, position, done)
         if done:
             return
@@ -98,11 +99,12 @@ def update(
     for group in parts.optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
     own = parts.each[data.objective].own_objective
-    outputs = [_backward(own, parts, micro, trainer) for micro in data.micro_batches]
+    outputs = [_backward(own, parts, micro, trainer) for micro in parts.synchronizer.watched(data.micro_batches)]
     count = torch.stack([output.count.to(parts.device) for output in outputs]).sum()
+    summed, count = parts.synchronizer.finish(outputs, count)
     norm = finish_gradients(parts.objective.parameters(), count, trainer.gradient_clipping)
     # All that the host has to know of a step before the weights change.
-    reading = read_step(norm, outputs, count)
+    reading = read_step(norm, summed, count)
     fault = position.guard.fault(reading, trainer.guard, data.objective)
     if fault is None:
         parts.optimizer.step()

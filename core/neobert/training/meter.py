@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from neobert.interfaces import LossOutput
+from neobert.training.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +40,9 @@ class Meter:
             name, value = prefix + bare, torch.as_tensor(value).detach().to(self._dtype)
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
 
-    def read(self, *, reset: bool = True) -> dict[str, float]:
-        """Means since the last reset (one sync)."""
-        sums = self.state()
+    def read(self, ranks: Ranks = ALONE, *, reset: bool = True) -> dict[str, float]:
+        """Means since the last reset (one sync), over all ``ranks``, each of which has to ask."""
+        sums = self.state(ranks)
         if reset:
             self._sums = {}
         means: dict[str, float] = {}
@@ -54,9 +55,9 @@ class Meter:
                 means[f"{prefix}perplexity"] = perplexity(loss)
         return means
 
-    def state(self) -> dict[str, float]:
-        """The sums as numbers, for a checkpoint."""
-        return {name: float(value) for name, value in self._sums.items()}
+    def state(self, ranks: Ranks = ALONE) -> dict[str, float]:
+        """The sums over all ``ranks`` as numbers, for a checkpoint."""
+        return ranks.summed({name: float(value) for name, value in self._sums.items()})
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from a checkpoint's sums."""

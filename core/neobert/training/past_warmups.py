@@ -35,7 +35,7 @@ def _first_difference(old: WarmUp, new: WarmUp, steps_done: int) -> int | None:
     return next((step for step in range(min(steps_done, last + 1)) if old.at(step) != new.at(step)), None)
 
 
-def _micro_batches(recipe: Recipe) -> WarmUp:
+def micro_batches_of_rank(recipe: Recipe) -> WarmUp:
     """Without a warm-up, one that is over at step 0."""
     full = recipe.trainer.gradient_accumulation_steps
     return batch_size_warmup(recipe.trainer) or WarmUp(full, full, 0)
@@ -46,5 +46,5 @@ def _tokens(recipe: Recipe) -> WarmUp:
     return length_warmup(recipe.trainer, full) or WarmUp(full, full, 0)
 
 
-_WARMUPS = {"trainer.batch_size_warmup": _micro_batches, "trainer.length_warmup": _tokens}
+_WARMUPS = {"trainer.batch_size_warmup": micro_batches_of_rank, "trainer.length_warmup": _tokens}
 _NOUNS = {"trainer.batch_size_warmup": "micro-batch", "trainer.length_warmup": "token"}

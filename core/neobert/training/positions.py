@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from neobert.batch import Batch
 from neobert.training.meter import sum_dtype
+from neobert.training.ranks import ALONE, Ranks
 
 MASKED_POSITIONS, LABELS = "masked_positions", "labels"
 """Fields of a masked-token batch."""
@@ -117,10 +118,13 @@ class PositionMeter:
         self._totals.index_put_(cells, losses.to(self._totals.dtype), accumulate=True)
         self._counts.index_put_(cells, torch.ones_like(masked), accumulate=True)
 
-    def read(self) -> PositionLosses | None:
-        """What was added, without groups that no document is in; None where nothing could be."""
+    def read(self, ranks: Ranks = ALONE) -> PositionLosses | None:
+        """What all ``ranks`` have added, without groups that no document is in; None where nothing could be."""
+        self.missed = next((missed for missed in ranks.gather(self.missed) if missed is not None), None)
         if self.missed is not None:
             return None
+        ranks.sum_tensor(self._totals)
+        ranks.sum_tensor(self._counts)
         totals = self._totals.cpu().double().numpy().reshape(-1, GROUPS)
         counts = self._counts.cpu().numpy().reshape(-1, GROUPS)
         filled = counts.any(0)

@@ -25,6 +25,8 @@ from neobert.training.embedding_meter import AMONG_ALL
 from neobert.training.evaluate import evaluate, guess_accuracy
 from neobert.training.meter import Clock
 from neobert.training.positions import PositionMeter
+from neobert.training.ranks import Ranks
+from neobert.training.together import OtherRankError
 from neobert.training.trained_candidates import TrainedCandidates
 from neobert.watching.watch import Watch
 from neobert.wording import counted
@@ -80,6 +82,8 @@ class Recorder:
             if position.step != self._saved_step:
                 self._save(position)
             saved = f"the run got to step {position.step}, which is saved"
+            if isinstance(error, OtherRankError):
+                raise
             if not isinstance(error, UserError):
                 error.add_note(saved)
                 raise
@@ -132,7 +136,7 @@ class Recorder:
         seconds, self._seconds_logged = self._clock.seconds - self._seconds_logged, self._clock.seconds
         waited, self._waited_logged = self._clock.waited - self._waited_logged, self._clock.waited
         tokens, self._tokens_logged = position.tokens_seen - self._tokens_logged, position.tokens_seen
-        means = position.meter.read(reset=_due(position.step, self.trainer.logging_steps))
+        means = position.meter.read(parts.ranks, reset=_due(position.step, self.trainer.logging_steps))
         metrics = {f"train/{name}": value for name, value in means.items()}
         metrics["train/learning_rate"] = float(parts.optimizer.param_groups[0]["lr"])
         metrics |= warmup_metrics(parts.each[data.objective].own_data.options, data)
@@ -212,10 +216,10 @@ class Recorder:
         edges = tuple(edge for edge in self.trainer.eval_position_buckets if edge <= longest)
         positions = PositionMeter(edges, longest, parts.device) if edges else None
         means = evaluate(parts, parts.evaluation_data, self.trainer, positions, among)
-        return means if positions is None else means | self._by_position(positions, position, when)
+        return means if positions is None else means | self._by_position(positions, parts.ranks, position, when)
 
-    def _by_position(self, positions: PositionMeter, position: Position, when: str) -> dict[str, float]:
-        losses = positions.read()
+    def _by_position(self, positions: PositionMeter, ranks: Ranks, position: Position, when: str) -> dict[str, float]:
+        losses = positions.read(ranks)
         if losses is None:
             if positions.missed not in self._missed:
                 self.display.note(f"trainer.eval_position_buckets: no loss by position: {positions.missed}")
@@ -308,4 +312,6 @@ def _weight_norms(parts: Parts) -> dict[str, float]:
 def _train_accuracy(parts: Parts, data: StepBatches, trainer: TrainerOptions) -> dict[str, float]:
     """On the step's last micro-batch, after the update."""
     accuracy = guess_accuracy(parts, parts.to_device(data.micro_batches[-1].batch), trainer)
-    return {} if accuracy is None else {"train/accuracy": float(accuracy)}
+    # Of all ranks' micro-batches, the step's last one is the last rank's.
+    last = parts.ranks.gather(None if accuracy is None else float(accuracy))[-1]
+    return {} if last is None else {"train/accuracy": last}

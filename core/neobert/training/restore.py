@@ -53,7 +53,7 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
     for note in _about_average(recipe, progress):
         display.note(note)
     load_state(parts, resumption.checkpoint, progress)
-    return position_at(progress, _place(recipe, parts, resumption, display), parts.device)
+    return position_at(progress, _place(recipe, parts, resumption, display), parts)
 
 
 def load_state(parts: Parts, checkpoint: Path, progress: Progress) -> None:
@@ -62,10 +62,11 @@ def load_state(parts: Parts, checkpoint: Path, progress: Progress) -> None:
     parts.state.apply(_load(parts, checkpoint, template))
 
 
-def position_at(progress: Progress, cursor: Place, device: torch.device) -> Position:
+def position_at(progress: Progress, cursor: Place, parts: Parts) -> Position:
     """Where a checkpoint stands, with its place in the data."""
-    meter = Meter(device)
-    meter.restore(progress.meter)
+    meter = Meter(parts.device)
+    if parts.ranks.first:  # the sums of all ranks go on in one
+        meter.restore(progress.meter)
     return Position(
         step=progress.step,
         cursor=cursor,

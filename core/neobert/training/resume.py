@@ -16,6 +16,7 @@ from neobert.recipe.objectives import plain_key
 from neobert.run_folder import CHECKPOINTS
 from neobert.training.checkpoints import RECIPE_FILE, Progress, newest_intact, read_progress, step_directories
 from neobert.training.command import RESUME_KEY, command
+from neobert.training.past_ranks import changed_ranks, other_ranks
 from neobert.training.past_warmups import changed_warmups
 from neobert.training.run_directory import holds_run
 
@@ -87,13 +88,17 @@ def _latest(parent: Path, run_directory: Path) -> tuple[Path | None, list[str]]:
     return path, damaged
 
 
-def prepare_resumption(checkpoint: Path, recipe: Recipe) -> Resumption:
-    """Reads a checkpoint and compares its recipe with this one; a change of the past that is not allowed is refused."""
+def prepare_resumption(checkpoint: Path, recipe: Recipe, world_size: int = 1) -> Resumption:
+    """Reads a checkpoint and compares its recipe with this one; a change of the past that is not allowed is refused.
+
+    Another number of processes is none, as long as a step has as many micro-batches on all of them together.
+    """
     progress = read_progress(checkpoint)
     before = load_recipe(checkpoint / RECIPE_FILE)
     changes = [change for change in compare(before, recipe) if change.key != RESUME_KEY]
     past = {change.key: str(change) for change in changes if changes_past(change.key)}
     past |= changed_warmups(changes, before, recipe, progress.step)
+    past = changed_ranks(past, (before, progress.world_size), (recipe, world_size), progress.step)
     refused = {key: line for key, line in past.items() if not _allowed(key, recipe)}
     if refused:
         diff = "\n".join(f"  {line}" for line in refused.values())
@@ -110,6 +115,8 @@ def prepare_resumption(checkpoint: Path, recipe: Recipe) -> Resumption:
         )
         raise UserError(msg)
     notes = [f"changed since the checkpoint: {change}" for change in changes]
+    if progress.world_size != world_size:
+        notes.append(other_ranks(progress.world_size, world_size))
     return Resumption(checkpoint, progress, before, tuple(notes))
 
 

@@ -13,13 +13,12 @@ from neobert.interfaces import Tracker
 from neobert.recipe import Recipe
 from neobert.run_folder import CHECKPOINTS
 from neobert.training.assemble import Parts, build_trackers, close_trackers
-from neobert.training.best import settle_best
 from neobert.training.checkpoints import read_progress, step_directories
 from neobert.training.data_end import will_end_early
 from neobert.training.display import Display
 from neobert.training.loop import Position
 from neobert.training.restore import load_state, position_at
-from neobert.training.run_directory import STEP_FOLDERS, supersede
+from neobert.training.settling import settle_folder
 from neobert.wording import counted
 
 
@@ -54,14 +53,21 @@ class Rollback:
     """Closed and opened again, as a resumed run's are."""
 
     def target(self, step: int) -> Target | None:
-        """The newest intact checkpoint of ``trainer.save_steps`` up to ``step``; damaged ones are named."""
+        """The newest intact checkpoint of ``trainer.save_steps`` up to ``step``; damaged ones are named.
+
+        The first rank looks, and tells the others.
+        """
+        found = self.parts.ranks.from_first(lambda: self._newest(step))
+        return None if found is None else Target(int(found[0]), Path(found[1]))
+
+    def _newest(self, step: int) -> tuple[int, str] | None:
         every = self.recipe.trainer.save_steps
         for number, path in sorted(self._checkpoints().items(), reverse=True):
             if every is None or number % every or not 0 < number <= step:
                 continue
             damage = faults(path)
             if not damage:
-                return Target(number, path)
+                return number, str(path)
             self.display.note(f"{path} is damaged and is passed over: {'; '.join(damage)}")
         return None
 
@@ -70,7 +76,7 @@ class Rollback:
         at, skipped = position.step + 1, position.step + 1 - target.step
         progress = read_progress(target.path)
         load_state(self.parts, target.path, progress)
-        back = position_at(progress, data.cursor, self.parts.device)
+        back = position_at(progress, data.cursor, self.parts)
         # What was read stays read, and what happened stays on record.
         back.left_out = position.left_out
         back.left_out.update(data.left_out)
@@ -87,11 +93,7 @@ class Rollback:
         """As a resumed run does: nothing newer stays, and data and trackers are opened anew."""
         self.parts.training_data.close()
         close_trackers(self.trackers)
-        moved = supersede(self.directory, position.step)
-        if moved:
-            self.display.note(moved)
-        said = settle_best(self.recipe.trainer, self.directory, position, STEP_FOLDERS)
-        if said:
+        for said in settle_folder(self.parts.ranks, self.recipe.trainer, self.directory, position):
             self.display.note(said)
         self.trackers.extend(build_trackers(self.recipe, self.parts.context))
         max_steps = self.recipe.trainer.max_steps

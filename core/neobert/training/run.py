@@ -11,7 +11,6 @@ from rich.console import Console
 from neobert.files import write_json, write_text
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts, assemble, build_trackers, close_trackers
-from neobert.training.best import settle_best
 from neobert.training.command import command_to_go_on
 from neobert.training.compilation import clear_compile_failures
 from neobert.training.data_end import DATA_ENDED, ended_early, will_end_early
@@ -21,12 +20,16 @@ from neobert.training.environment import describe_environment
 from neobert.training.finish import finish
 from neobert.training.loop import Position, train
 from neobert.training.meter import Meter
+from neobert.training.processes import joined_processes
+from neobert.training.ranks import Ranks
 from neobert.training.recorder import Recorder
 from neobert.training.restore import restore
 from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare_resumption, recorded_recipe
 from neobert.training.rollback import Rollback
-from neobert.training.run_directory import STEP_FOLDERS, lock_run_directory, refuse_second_run, supersede
+from neobert.training.run_directory import held_run_directory, refuse_second_run
+from neobert.training.same_weights import refuse_other_weights
 from neobert.training.saving import Saver
+from neobert.training.settling import settle_folder
 from neobert.training.signals import StopSignal
 from neobert.training.starting_weights import refuse_unfit_weights, start_from_weights
 from neobert.warmup import describe_warmups
@@ -39,21 +42,21 @@ ENDS: dict[int, State] = {0: "finished", DATA_ENDED: "ended"}
 
 def run(recipe: Recipe, console: Console | None = None) -> int:
     """Runs a recipe. Returns 0 at ``max_steps``; where it ended sooner, 3 at the data's end, 143 or 130 at a signal."""
-    refuse_unfit_device(recipe)
-    display = make_display(console or Console(highlight=False))
-    placement = place(recipe.trainer)
     with ExitStack() as stack:
+        ranks = stack.enter_context(joined_processes(recipe.trainer))
+        refuse_unfit_device(recipe)
+        display = make_display(console or Console(highlight=False), silent=not ranks.first)
+        placement = place(recipe.trainer)
         stack.enter_context(notes_of_parts(display))
         stack.enter_context(clear_compile_failures(recipe.trainer))
-        directory = stack.enter_context(lock_run_directory(Path(recipe.trainer.output_dir)))
-        resumption = _resumption(recipe, directory, display)
+        directory = stack.enter_context(held_run_directory(ranks, Path(recipe.trainer.output_dir)))
+        resumption = _resumption(recipe, directory, display, ranks)
         recipe = recorded_recipe(recipe, resumption, directory)
-        parts = assemble(recipe, placement, directory)
+        parts = assemble(recipe, placement, directory, ranks)
         stack.callback(parts.training_data.close)
         position = _position(recipe, parts, resumption, display)
-        _open(recipe, placement, directory, resumption, display)
-        if (line := settle_best(recipe.trainer, directory, position, STEP_FOLDERS)) is not None:
-            display.note(line)
+        refuse_other_weights(ranks, parts.objective)
+        _open(recipe, placement, directory, position, parts, display)
         trackers = build_trackers(recipe, parts.context)
         stack.callback(close_trackers, trackers)
         saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
@@ -65,21 +68,27 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         return status
 
 
-def _resumption(recipe: Recipe, directory: Path, display: Display) -> Resumption | None:
-    """Everything that could refuse the run, before data or model are touched."""
+def _resumption(recipe: Recipe, directory: Path, display: Display, ranks: Ranks) -> Resumption | None:
+    """Everything that could refuse the run, before data or model are touched: the first rank finds it out."""
+    found, notes = ranks.from_first(lambda: _found(recipe, directory))
+    for note in notes:
+        display.note(note)
+    return None if found is None else prepare_resumption(Path(found), recipe, ranks.world_size)
+
+
+def _found(recipe: Recipe, directory: Path) -> tuple[str | None, list[str]]:
+    """The checkpoint to go on from, and what there is to say of it."""
     if recipe.trainer.resume_from_checkpoint is None:
         refuse_second_run(directory, recipe)
         refuse_unfit_weights(recipe)
-        return None
+        return None, []
     checkpoint, notes = find_checkpoint(recipe, directory)
-    for note in notes:
-        display.note(note)
     if checkpoint is None:
         refuse_unfit_weights(recipe)
-        return None
+        return None, notes
     if not is_own(checkpoint, directory):
         refuse_second_run(directory, recipe)
-    return prepare_resumption(checkpoint, recipe)
+    return str(checkpoint), notes
 
 
 def _position(recipe: Recipe, parts: Parts, resumption: Resumption | None, display: Display) -> Position:
@@ -97,14 +106,14 @@ def _position(recipe: Recipe, parts: Parts, resumption: Resumption | None, displ
 
 
 def _open(
-    recipe: Recipe, placement: Placement, directory: Path, resumption: Resumption | None, display: Display
+    recipe: Recipe, placement: Placement, directory: Path, position: Position, parts: Parts, display: Display
 ) -> None:
     """The first writing into the folder, once nothing can be refused any more."""
-    moved = supersede(directory, resumption.progress.step if resumption else -1)
-    if moved:
-        display.note(moved)
-    write_text(directory / "recipe.toml", recipe.to_toml())
-    write_json(directory / "environment.json", describe_environment(recipe, placement))
+    for line in settle_folder(parts.ranks, recipe.trainer, directory, position):
+        display.note(line)
+    if parts.ranks.first:
+        write_text(directory / "recipe.toml", recipe.to_toml())
+        write_json(directory / "environment.json", describe_environment(recipe, placement))
 
 
 def objective_lines(recipe: Recipe, parts: Parts) -> Iterator[str]:
@@ -125,7 +134,7 @@ def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, r
         display.note(line)
     for line in will_end_early(parts, position.cursor, position.step, trainer.max_steps):
         display.note(line)
-    with StopSignal() as stop:
+    with StopSignal(alone=parts.ranks.alone) as stop:
         try:
             display.start(trainer.max_steps, position.step)
             recorder.start(parts, position)

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from neobert.errors import UserError
@@ -16,6 +16,7 @@ from neobert.recipe import Recipe
 from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, LOCK
 from neobert.training.checkpoints import step_directories
 from neobert.training.command import command, command_to_go_on
+from neobert.training.ranks import Ranks
 
 STEP_FOLDERS = (CHECKPOINTS, EXPORTS, AVERAGED_EXPORTS)
 """What holds a folder for each saved step."""
@@ -53,6 +54,16 @@ def _locked(handle: int) -> bool:
         else:
             return True
     return False
+
+
+@contextmanager
+def held_run_directory(ranks: Ranks, path: Path) -> Iterator[Path]:
+    """`lock_run_directory` for all ranks: the first one holds it, and the others find it made."""
+    with ExitStack() as stack:
+        if ranks.first:
+            stack.enter_context(lock_run_directory(path))
+        ranks.wait()
+        yield path
 
 
 def holds_run(path: Path) -> bool:

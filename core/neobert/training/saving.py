@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from attrs import define, field
 
+from neobert.data import Place
+from neobert.data.sharing import join_places
 from neobert.errors import UserError
 from neobert.export import export_model
 from neobert.files import disk_errors
@@ -21,6 +23,7 @@ from neobert.training.command import command_to_go_on
 from neobert.training.display import Display
 from neobert.training.loop import Position
 from neobert.training.run_directory import STEP_FOLDERS
+from neobert.training.same_weights import refuse_other_weights
 from neobert.training.state import layout_of
 
 
@@ -45,6 +48,7 @@ class Saver:
 
     def _save(self, position: Position) -> None:
         parts, step = self.parts, position.step
+        refuse_other_weights(parts.ranks, parts.objective)
         state = parts.state.collect()
         save_checkpoint(
             self.directory / CHECKPOINTS,
@@ -53,14 +57,21 @@ class Saver:
             parts.checkpointer,
             self.recipe.to_toml(),
             parts.tokenizer,
+            parts.ranks,
         )
+        if parts.ranks.first:
+            self._publish(position)
+        parts.ranks.wait()
+        self.display.note(f"step {step}  saved {self.directory / CHECKPOINTS / str(step)}")
+
+    def _publish(self, position: Position) -> None:
+        """What there is besides the checkpoint: the exports; and nothing that is to go."""
         self.notes = list(self._export(EXPORTS, position))
-        if parts.average is not None:
-            with parts.average.in_place():
+        if self.parts.average is not None:
+            with self.parts.average.in_place():
                 self._export(AVERAGED_EXPORTS, position)
         self._prune(position)
         write_best(self.directory, position.best, STEP_FOLDERS)
-        self.display.note(f"step {step}  saved {self.directory / CHECKPOINTS / str(step)}")
 
     def _export(self, kind: str, position: Position) -> tuple[str, ...]:
         folder = self.directory / kind / str(position.step)
@@ -88,12 +99,17 @@ class Saver:
             f"or write its model elsewhere:  neobert-run --export {newest} FOLDER"
         )
 
+    def _cursor(self, position: Position) -> Place:
+        """The place in the data of all ranks."""
+        cursors = self.parts.ranks.gather(position.cursor.to_json())
+        return join_places([self.parts.training_data.place(cursor) for cursor in cursors])
+
     def _progress(self, position: Position, state: dict[str, object]) -> Progress:
         return Progress(
             step=position.step,
-            cursor=position.cursor.to_json(),
+            cursor=self._cursor(position).to_json(),
             tokens_seen=position.tokens_seen,
-            meter=position.meter.state(),
+            meter=position.meter.state(self.parts.ranks),
             evaluations=position.evaluations,
             source_tokens=position.source_tokens,
             objective_steps=position.objective_steps,

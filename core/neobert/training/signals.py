@@ -13,16 +13,30 @@ STDERR = 2
 
 
 class StopSignal:
-    """Inside its ``with``, remembers the first signal to stop. ``number`` is 0 while there is none."""
+    """Inside its ``with``, remembers the first signal to stop. ``number`` is 0 while there is none.
 
-    def __init__(self) -> None:
+    Of many processes (``alone`` is false), none stops before all know of it: see `agree`.
+    """
+
+    def __init__(self, *, alone: bool = True) -> None:
         self.number = 0
+        self._alone = alone
+        self._agreed = 0
         self._before: dict[int, object] = {}
 
     @property
     def exit_status(self) -> int:
         """128 + the signal: 143 for SIGTERM, 130 for SIGINT."""
-        return 128 + self.number
+        return 128 + self.due
+
+    @property
+    def due(self) -> int:
+        """The signal to stop for after this step; 0 while there is none."""
+        return self.number if self._alone else self._agreed
+
+    def agree(self, number: int) -> None:
+        """What all processes know of: a signal that one of them got, or 0."""
+        self._agreed = number
 
     def __enter__(self) -> StopSignal:
         for number in (signal.SIGTERM, signal.SIGINT):
