@@ -134,11 +134,13 @@ def _build(folder: Path, sources: list[Source], options: StandardLibrary) -> Non
     import datasets
 
     documents = documents_of(sources, options.material)
-    held_out = held_out_groups(documents, options.eval_share)
-    splits: dict[str, list[Document]] = {"eval": [], "train": []}
+    held_out, reserved = held_out_groups(documents, options.eval_share, options.reserved_share)
+    splits: dict[str, list[Document]] = {"eval": [], "reserved": [], "train": []}
     for document in documents:
-        splits["eval" if document.group in held_out else "train"].append(document)
+        where = "eval" if document.group in held_out else "reserved" if document.group in reserved else "train"
+        splits[where].append(document)
     repeated = _drop_repeated(splits)
+    del splits["reserved"]
     if not splits["train"]:
         msg = f"dataset stdlib: no text of material {list(options.material)} in {len(sources)} modules"
         raise UserError(msg)
@@ -181,18 +183,24 @@ def _topics() -> list[Document]:
     return [Document(text.strip(), f"topic:{name}", f"topic:{name}") for name, text in sorted(topics.items())]
 
 
-def held_out_groups(documents: list[Document], share: float) -> set[str]:
-    """Groups in the order of their hash, as many as fit into the share of all characters."""
+def held_out_groups(documents: list[Document], *shares: float) -> list[set[str]]:
+    """For each share, groups in the order of their hash, as many as fit into that share of all characters; those of
+    the first share are the same whatever the others are."""
     sizes: dict[str, int] = {}
     for document in documents:
         sizes[document.group] = sizes.get(document.group, 0) + len(document.text)
-    room = share * sum(sizes.values())
-    chosen = set()
-    for group in sorted(sizes, key=lambda name: hashlib.blake2b(name.encode()).digest()):
-        if sizes[group] <= room:
-            room -= sizes[group]
-            chosen.add(group)
-    return chosen
+    rooms = [share * sum(sizes.values()) for share in shares]
+    waiting = sorted(sizes, key=lambda name: hashlib.blake2b(name.encode()).digest())
+    found = []
+    for room in rooms:
+        chosen = set()
+        for group in waiting:
+            if sizes[group] <= room:
+                room -= sizes[group]
+                chosen.add(group)
+        waiting = [group for group in waiting if group not in chosen]
+        found.append(chosen)
+    return found
 
 
 def _drop_repeated(splits: dict[str, list[Document]]) -> int:

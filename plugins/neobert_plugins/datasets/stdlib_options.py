@@ -34,6 +34,14 @@ class StandardLibrary:
         validator=and_(ge(0.0), lt(1.0)),
         metadata={"help": "share of the text to hold out, in whole modules; 0 holds out nothing"},
     )
+    reserved_share: float = field(
+        default=0.0,
+        validator=and_(ge(0.0), lt(1.0)),
+        metadata={
+            "help": "share of the text, in further modules, that is neither trained nor evaluated on: what dataset "
+            "stdlib_pairs evaluates on later"
+        },
+    )
 
     def build(self, context: BuildContext) -> dict[str, Any]:
         """``{"train": ..., "eval": ...}`` of rows ``text`` and ``module``; the same on every run."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("neobert.datasets")
 
-_FORMAT = "1"
+_FORMAT = "2"
 _PROSE = ("docstrings", "comments", "topics")
 _OF_PROSE = {"crops": crop_pairs, "context": context_pairs}
 
@@ -56,9 +56,10 @@ def read(options: StandardLibraryPairs) -> dict[str, Any]:
 
 def held_out_modules(library: Iterable[Source], options: StandardLibraryPairs) -> set[str]:
     """The groups of modules, and the help topics, that are kept for evaluation."""
-    if not options.eval_share:
+    shares = (options.eval_share, options.reserved_share)
+    if not any(shares):
         return set()
-    return held_out_groups(documents_of(library, options.eval_material), options.eval_share)
+    return set().union(*held_out_groups(documents_of(library, options.eval_material), *shares))
 
 
 def _build(folder: Path, library: list[Source], further: list[Source], options: StandardLibraryPairs) -> None:

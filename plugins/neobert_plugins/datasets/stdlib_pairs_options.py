@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 class StandardLibraryPairs:
     """Docstrings and their code from the running Python's standard library, held out by module as dataset stdlib does.
 
-    The modules held out are those that dataset `stdlib` holds out with ``material`` and ``eval_share`` as they are
-    ``eval_material`` and ``eval_share`` here: an encoder that was trained on that has seen none of them.
+    The modules held out, and evaluated on, are those that dataset `stdlib` does not train on with ``material``,
+    ``eval_share`` and ``reserved_share`` as they are ``eval_material``, ``eval_share`` and ``reserved_share`` here: an
+    encoder that was trained on that has seen none of them.
     """
 
     forms: tuple[Literal["docstring_code", "summary_rest", "name_body", "crops", "context"], ...] = field(
@@ -34,7 +35,14 @@ class StandardLibraryPairs:
     eval_share: float = field(
         default=0.015,
         validator=and_(ge(0.0), lt(1.0)),
-        metadata={"help": "share of the library's text to hold out, in whole modules; 0 holds out nothing"},
+        metadata={"help": "share of the library's text to hold out, in whole modules: those that dataset stdlib does"},
+    )
+    reserved_share: float = field(
+        default=0.12,
+        validator=and_(ge(0.0), lt(1.0)),
+        metadata={
+            "help": "the same, in further modules: those that dataset stdlib reserves; 0 for both holds out nothing"
+        },
     )
     eval_material: tuple[Literal["docstrings", "comments", "topics", "sources"], ...] = field(
         default=("topics", "sources"),
