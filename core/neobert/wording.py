@@ -16,6 +16,11 @@ def listed(names: Iterable[str], joined: str = "and") -> str:
     return f"{', '.join(first)} {joined} {last}" if first else last
 
 
+def gigabytes(count: int) -> str:
+    """Bytes as ``2.50 GiB``."""
+    return f"{count / 2**30:.2f} GiB"
+
+
 def _plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"

@@ -47,6 +47,8 @@ class Position:
     """Of a stream: rows so far that were damaged, empty or cut, each pass over them counted."""
     ended: bool = False
     """The data had an end, and it was reached."""
+    between: bool = False
+    """Weights and counts are not of one step: an update or a way back is under way, and nothing can be saved."""
 
 
 def train(
@@ -76,6 +78,7 @@ def train(
         position.source_tokens.update(data.source_tokens)
         position.left_out.update(data.left_out)
         position.ended = data.last
+        position.between = False
         done = position.step >= trainer.max_steps or data.last or stop.number != 0
         recorder.after_step(parts, data, norm, position, done)
         if done:
@@ -100,6 +103,7 @@ def update(
     reading = read_step(norm, outputs, count)
     fault = position.guard.fault(reading, trainer.guard)
     if fault is None:
+        position.between = True
         parts.optimizer.step()
         if parts.average is not None:
             parts.average.update()

@@ -20,6 +20,7 @@ from neobert.training.environment import describe_environment
 from neobert.training.finish import finish
 from neobert.training.loop import Position, train
 from neobert.training.meter import Meter
+from neobert.training.out_of_memory import MemoryAnswer, saved_when_short
 from neobert.training.recorder import Recorder
 from neobert.training.restore import restore
 from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare_resumption, recorded_recipe
@@ -41,13 +42,15 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
     refuse_unfit_device(recipe)
     display = make_display(console or Console(highlight=False))
     placement = place(recipe.trainer)
-    with ExitStack() as stack:
+    memory = MemoryAnswer(recipe)
+    with memory.given(), ExitStack() as stack:
         stack.enter_context(notes_of_parts(display))
         stack.enter_context(clear_compile_failures(recipe.trainer))
         directory = stack.enter_context(lock_run_directory(Path(recipe.trainer.output_dir)))
         resumption = _resumption(recipe, directory, display)
         recipe = recorded_recipe(recipe, resumption, directory)
         parts = assemble(recipe, placement, directory)
+        memory.vocab_size = parts.context.vocab_size
         stack.callback(parts.training_data.close)
         position = _position(recipe, parts, resumption, display)
         _open(recipe, placement, directory, resumption, display)
@@ -58,7 +61,14 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
         rollback = Rollback(recipe=recipe, parts=parts, directory=directory, display=display, trackers=trackers)
         watch = stack.enter_context(watching(directory, placement.rank, recipe.trainer.hang_timeout))
-        recorder = Recorder(trainer=recipe.trainer, trackers=trackers, display=display, save=saver.save, watch=watch)
+        recorder = Recorder(
+            trainer=recipe.trainer,
+            trackers=trackers,
+            display=display,
+            save=saver.save,
+            watch=watch,
+            keep_step=saver.keep_step,
+        )
         status = _train(parts, position, saver, recorder, rollback)
         watch.end(ENDS.get(status, "stopped"))
         return status
@@ -119,7 +129,8 @@ def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, r
         try:
             display.start(trainer.max_steps, position.step)
             recorder.start(parts, position)
-            train(parts, position, trainer, recorder, stop, rollback)
+            with saved_when_short(recorder, position, recipe, parts.free):
+                train(parts, position, trainer, recorder, stop, rollback)
         finally:
             display.stop()
         if position.step < trainer.max_steps and not position.ended:
