@@ -21,6 +21,11 @@ def figure_text(name: str, value: float) -> str:
     return f"{value:,.0f}" if name.rpartition("/")[2] == "candidates" else f"{value:.4f}"
 
 
+def gigabytes(count: int) -> str:
+    """Bytes as ``2.50 GiB``."""
+    return f"{count / 2**30:.2f} GiB"
+
+
 def _plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"

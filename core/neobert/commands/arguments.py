@@ -99,6 +99,12 @@ FLAGS = (
     ),
     Flag("--status", ("RUN",), "how far a run's folder is, and whether its run is alive", "status"),
     Flag(
+        "--replay",
+        ("FOLDER",),
+        "run a step that went wrong again, from the folder that its run kept of it: where is it first not finite?",
+        "replay",
+    ),
+    Flag(
         "--list-plugins",
         (),
         "list what a recipe can name: where it comes from, whether it runs here",

@@ -58,6 +58,12 @@ class Parts(DataParts):
         """The batch where the model is; copies from page-locked memory do not block."""
         return batch.to(self.device, non_blocking=True)
 
+    def free(self) -> None:
+        """Gives back what a step that failed had: its gradients, and on a GPU what the allocator kept."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
 
 def assemble(recipe: Recipe, placement: Placement, run_directory: Path, ranks: Ranks = ALONE) -> Parts:
     """Builds every part but the trackers, which are opened once nothing can be refused any more."""

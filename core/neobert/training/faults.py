@@ -41,25 +41,30 @@ class Faults:
         if action == "stop":
             self._stop(
                 position,
+                data,
+                fault,
                 f"{fault}; the weights are as step {position.step} left them, and saved",
                 "lower optimizer.lr or set trainer.gradient_clipping in a new run, or go on past such steps with",
                 f"{GO_ON} --trainer.guard.action skip",
             )
         if action == "rollback" and self._went_back(fault, data, position):
             return True
-        self._skip(fault, position)
+        self._skip(fault, data, position)
         return False
 
-    def _skip(self, fault: str, position: Position) -> None:
+    def _skip(self, fault: str, data: StepBatches, position: Position) -> None:
         guard, most = position.guard, self.trainer.guard.in_a_row
         if guard.in_a_row >= most:
             self._stop(
                 position,
+                data,
+                fault,
                 f"{fault}; the {most} steps before it were skipped for faults of their own (trainer.guard.limit)",
                 "data is hardly to blame then, but the weights: they are as step "
                 f"{position.step - most} left them, saved as step {position.step}",
                 f"{ELSEWHERE} go past more such steps: {GO_ON} --trainer.guard.limit {2 * most}",
             )
+        self.recorder.keep_step(data, position, fault)
         guard.in_a_row += 1
         guard.skipped.append(position.step + 1)
         self._note(position, f"skipped: {fault}")
@@ -77,10 +82,13 @@ class Faults:
         if times >= self.trainer.guard.in_a_row:
             self._stop(
                 position,
+                data,
+                fault,
                 f"{fault}; the run has gone back to step {target.step} {times} times already (trainer.guard.limit)",
                 f"the weights are as step {position.step} left them, and saved",
                 f"{ELSEWHERE} try more data: {GO_ON} --trainer.guard.limit {2 * times}",
             )
+        self.recorder.keep_step(data, position, fault)
         with self.recorder.going_back(position):
             self.rollback.go_back(target, fault, data, position)
         return True
@@ -88,6 +96,8 @@ class Faults:
     def _note(self, position: Position, text: str) -> None:
         self.recorder.display.note(f"step {position.step + 1}  {text}")
 
-    def _stop(self, position: Position, said: str, *more: str) -> NoReturn:
-        self.recorder.save(position)
-        raise UserError("\n".join((f"step {position.step + 1}: {said}", *more)))
+    def _stop(self, position: Position, data: StepBatches, fault: str, said: str, *more: str) -> NoReturn:
+        self.recorder.save_unsaved(position)
+        folder = self.recorder.keep_step(data, position, fault)
+        again = () if folder is None else (f"to run the step again and see where:  neobert-run --replay {folder}",)
+        raise UserError("\n".join((f"step {position.step + 1}: {said}", *more, *again)))

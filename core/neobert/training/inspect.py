@@ -18,6 +18,7 @@ from neobert.training.groups import group_parameters
 from neobert.training.precision import products_row, tf32_row
 from neobert.training.starting_weights import STAND_IN_VOCABULARY, refuse_unfit_weights
 from neobert.warmup import describe_warmups
+from neobert.wording import gigabytes
 
 
 @frozen
@@ -90,7 +91,7 @@ def _parameters(sizes: Sizes, vocabulary: int | None) -> str:
 
 def _memory(recipe: Recipe, vocabulary: int | None) -> str:
     """One number, and what it is made of; of several objectives that of the one that takes the most."""
-    entries = vocabulary or _largest_vocabulary(recipe)
+    entries = vocabulary or largest_vocabulary(recipe)
     if entries is None:
         return "unknown: how many entries the vocabulary has is known once the tokenizer is built"
     from neobert.training.memory import estimate_peak, memory_of_libraries
@@ -113,10 +114,10 @@ def _memory(recipe: Recipe, vocabulary: int | None) -> str:
         "activations and what passes": peak.passing,
         "data and holes of the heap": peak.on_the_heap if on_cpu else 0,
     }
-    listed = ", ".join(f"{what} {_gigabytes(size)}" for what, size in parts.items() if size)
+    listed = ", ".join(f"{what} {gigabytes(size)}" for what, size in parts.items() if size)
     where = "" if on_cpu else f" on {device.type}"
     bound = "" if vocabulary is not None else f"; for a vocabulary of {entries:,}, its largest"
-    return f"{_gigabytes(sum(parts.values()))}{where} ({listed}{bound})"
+    return f"{gigabytes(sum(parts.values()))}{where} ({listed}{bound})"
 
 
 def _context(recipe: Recipe, device: torch.device, vocab_size: int) -> BuildContext:
@@ -124,7 +125,7 @@ def _context(recipe: Recipe, device: torch.device, vocab_size: int) -> BuildCont
     return evolve(context, vocab_size=vocab_size)
 
 
-def _largest_vocabulary(recipe: Recipe) -> int | None:
+def largest_vocabulary(recipe: Recipe) -> int | None:
     """What bounds the vocabulary of a tokenizer that is yet to be trained."""
     bound: int | None = getattr(recipe.tokenizer.options, "vocab_size", None)
     return None if bound is None else padded_vocab_size(bound, recipe)
@@ -155,7 +156,3 @@ def _measure(recipe: Recipe, context: BuildContext) -> Sizes:
 
 def _in_a_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 2**30:.2f} GiB"

@@ -51,6 +51,8 @@ class Position:
     """Of a stream: rows so far that were damaged, empty or cut, each pass over them counted."""
     ended: bool = False
     """The data had an end, and it was reached."""
+    between: bool = False
+    """Weights and counts are not of one step: an update or a way back is under way, and nothing can be saved."""
 
 
 def train(
@@ -81,6 +83,7 @@ def train(
         position.objective_steps.update([data.objective] if data.objective else [])
         position.left_out.update(data.left_out)
         position.ended = data.last
+        position.between = False
         done = position.step >= trainer.max_steps or data.last or stop.due != 0
         recorder.after_step(parts, data, norm, position, done)
         if done:
@@ -107,6 +110,7 @@ def update(
     reading = read_step(norm, summed, count)
     fault = position.guard.fault(reading, trainer.guard, data.objective)
     if fault is None:
+        position.between = True
         parts.optimizer.step()
         if parts.average is not None:
             parts.average.update()

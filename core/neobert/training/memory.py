@@ -114,6 +114,11 @@ def memory_of_libraries(recipe: Recipe) -> int:
     which brings kernels into memory and makes their buffers (elsewhere than on Linux: the most it has taken)."""
     import_libraries()
     _use_kernels(recipe)
+    return memory_in_use()
+
+
+def memory_in_use() -> int:
+    """Bytes of this process that are in memory now; elsewhere than on Linux, the most that were."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * resource.getpagesize()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import define, field
@@ -47,6 +48,8 @@ class Recorder:
     display: Display
     save: Callable[[Position], None]
     watch: Watch = field(factory=Watch)
+    keep_step: Callable[[StepBatches, Position, str], Path | None] = lambda *_: None
+    """Keeps the data of the step that comes after the position, with what is wrong with it; returns where."""
     _clock: Clock = field(factory=Clock, init=False)
     _tokens_logged: int = field(default=0, init=False)
     _seconds_logged: float = field(default=0.0, init=False)
@@ -79,8 +82,8 @@ class Recorder:
         except Exception as error:
             if position.step == self._first_step:
                 raise
-            if position.step != self._saved_step:
-                self._save(position)
+            if self.has_unsaved(position):
+                self.save_now(position)
             saved = f"the run got to step {position.step}, which is saved"
             if isinstance(error, OtherRankError):
                 raise
@@ -93,8 +96,10 @@ class Recorder:
     @contextmanager
     def going_back(self, position: Position) -> Iterator[None]:
         """Inside, ``position`` becomes an earlier one. The next log line's rates begin after it."""
+        position.between = True
         with self._clock.pause():
             yield
+        position.between = False
         self._first_step, self._saved_step = position.step, None
         self._tokens_logged = position.tokens_seen
         self._seconds_logged, self._waited_logged = self._clock.seconds, self._clock.waited
@@ -124,9 +129,19 @@ class Recorder:
                 improved = self._improved(self._evaluate(parts, position, "after", among), position)
         if _due(position.step, trainer.save_steps) or done or improved:
             with self._clock.pause():
-                self._save(position)
+                self.save_now(position)
 
-    def _save(self, position: Position) -> None:
+    def has_unsaved(self, position: Position) -> bool:
+        """Whether this process has trained something that no checkpoint holds."""
+        return position.step not in (self._first_step, self._saved_step)
+
+    def save_unsaved(self, position: Position) -> None:
+        """Saves, unless this process just has: a checkpoint is never taken away for another of the same step."""
+        if position.step != self._saved_step:
+            self.save_now(position)
+
+    def save_now(self, position: Position) -> None:
+        """Saves, whatever is due."""
         with self.watch.doing("saving"):
             self.save(position)
             self.watch.saved(position.step)

@@ -20,6 +20,7 @@ from neobert.training.environment import describe_environment
 from neobert.training.finish import finish
 from neobert.training.loop import Position, train
 from neobert.training.meter import Meter
+from neobert.training.out_of_memory import MemoryAnswer, saved_when_short
 from neobert.training.processes import joined_processes
 from neobert.training.ranks import Ranks
 from neobert.training.recorder import Recorder
@@ -42,7 +43,8 @@ ENDS: dict[int, State] = {0: "finished", DATA_ENDED: "ended"}
 
 def run(recipe: Recipe, console: Console | None = None) -> int:
     """Runs a recipe. Returns 0 at ``max_steps``; where it ended sooner, 3 at the data's end, 143 or 130 at a signal."""
-    with ExitStack() as stack:
+    memory = MemoryAnswer(recipe)
+    with memory.given(), ExitStack() as stack:
         ranks = stack.enter_context(joined_processes(recipe.trainer))
         refuse_unfit_device(recipe)
         display = make_display(console or Console(highlight=False), silent=not ranks.first)
@@ -53,6 +55,7 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         resumption = _resumption(recipe, directory, display, ranks)
         recipe = recorded_recipe(recipe, resumption, directory)
         parts = assemble(recipe, placement, directory, ranks)
+        memory.vocab_size = parts.context.vocab_size
         stack.callback(parts.training_data.close)
         position = _position(recipe, parts, resumption, display)
         refuse_other_weights(ranks, parts.objective)
@@ -62,7 +65,14 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
         rollback = Rollback(recipe=recipe, parts=parts, directory=directory, display=display, trackers=trackers)
         watch = stack.enter_context(watching(directory, placement.rank, recipe.trainer.hang_timeout))
-        recorder = Recorder(trainer=recipe.trainer, trackers=trackers, display=display, save=saver.save, watch=watch)
+        recorder = Recorder(
+            trainer=recipe.trainer,
+            trackers=trackers,
+            display=display,
+            save=saver.save,
+            watch=watch,
+            keep_step=saver.keep_step,
+        )
         status = _train(parts, position, saver, recorder, rollback)
         watch.end(ENDS.get(status, "stopped"))
         return status
@@ -138,7 +148,8 @@ def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, r
         try:
             display.start(trainer.max_steps, position.step)
             recorder.start(parts, position)
-            train(parts, position, trainer, recorder, stop, rollback)
+            with saved_when_short(recorder, position, recipe, parts.free):
+                train(parts, position, trainer, recorder, stop, rollback)
         finally:
             display.stop()
         if position.step < trainer.max_steps and not position.ended:

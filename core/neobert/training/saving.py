@@ -8,23 +8,27 @@ from pathlib import Path
 import torch
 from attrs import define, field
 
-from neobert.data import Place
+from neobert.data import Place, StepBatches
 from neobert.data.sharing import join_places
 from neobert.errors import UserError
 from neobert.export import export_model
 from neobert.files import disk_errors
 from neobert.recipe import Recipe
 from neobert.recipe.trainer import TrainerOptions
-from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, saved_steps
 from neobert.training.assemble import Parts
 from neobert.training.best import write_best
 from neobert.training.checkpoints import Progress, newest_intact, prune, save_checkpoint
 from neobert.training.command import command_to_go_on
 from neobert.training.display import Display
+from neobert.training.kept_batch import REPLAYS, KeptStep, keep_step
 from neobert.training.loop import Position
 from neobert.training.run_directory import STEP_FOLDERS
 from neobert.training.same_weights import refuse_other_weights
 from neobert.training.state import layout_of
+
+KEPT_STEPS = 10
+"""Steps that went wrong whose data is kept, the newest ones."""
 
 
 @define(kw_only=True)
@@ -45,6 +49,26 @@ class Saver:
                 self._save(position)
         except OSError as error:
             raise UserError(self._not_saved(position, error)) from error
+
+    def keep_step(self, data: StepBatches, position: Position, fault: str) -> Path | None:
+        """Keeps the data of the step after the position for `--replay`; None where there is no checkpoint to run it
+        from, or where the disk does not take it."""
+        steps = [step for step in saved_steps(self.directory) if step <= position.step]
+        if not steps or self.parts.context.rank != 0:
+            return None
+        step = position.step + 1
+        folder = self.directory / REPLAYS / str(step)
+        kept = KeptStep(
+            step=step, weights_step=steps[-1], fault=fault, micro_batches=data.micro_batches, objective=data.objective
+        )
+        try:
+            with disk_errors():
+                keep_step(folder, kept)
+        except OSError as error:
+            self.display.note(f"step {step}  its data could not be kept for --replay: {error}")
+            return None
+        prune(self.directory / REPLAYS, KEPT_STEPS)
+        return folder
 
     def _save(self, position: Position) -> None:
         parts, step = self.parts, position.step

@@ -44,8 +44,11 @@ class Trained:
         return main_objective({name: own.loss for name, own in self.objectives.items()})
 
 
-def load_trained(checkpoint: Path, *, device: torch.device | None = None, averaged: bool = False) -> Trained:
+def load_trained(
+    checkpoint: Path, *, device: torch.device | None = None, averaged: bool = False, eager: bool = False
+) -> Trained:
     """The model of a checkpoint folder, on the CPU unless told. ``averaged``: the moving average of its weights.
+    ``eager``: its blocks are never compiled.
 
     Raises UserError where there is no intact checkpoint, or none with averaged weights.
     """
@@ -61,6 +64,8 @@ def load_trained(checkpoint: Path, *, device: torch.device | None = None, averag
         msg = f"{checkpoint} has no averaged weights: trainer.ema was unset"
         raise UserError(msg)
     recipe = load_recipe(checkpoint / RECIPE_FILE)
+    if eager:
+        recipe = evolve(recipe, trainer=evolve(recipe.trainer, torch_compile=False))
     objective, own, context = build_from(recipe, checkpoint, checkpoint / TOKENIZER_DIRECTORY, device)
     template = fill_template(objective.state_dict(), progress.optimizer_layout, context.device)
     state = recipe.checkpointer.build(context).load(checkpoint, template)
