@@ -34,6 +34,24 @@ _SMALL_MODEL = (
 _SMALL_TOKENIZER = ("--tokenizer", '{name = "train_wordpiece", vocab_size = 300}')
 _SMALL_DATA = '{name = "files", path = "FOLDER/documents.jsonl"}'
 
+PAIRS: dict[str, tuple[str, ...]] = {
+    "all_nli": ("anchor", "positive", "negative"),
+    "msmarco": ("query", "positive", "negative"),
+    "gooaq": ("question", "answer"),
+    "natural_questions": ("query", "answer"),
+    "squad": ("question", "answer"),
+    "eli5": ("question", "answer"),
+    "trivia_qa": ("query", "answer"),
+    "paq": ("query", "answer"),
+    "pubmed_qa": ("pubid", "question", "context", "long_answer", "final_decision"),
+    "fever": ("query", "positive", *(f"negative_{number}" for number in range(8))),
+    "quora": ("anchor", "positive", "negative"),
+    "stackexchange_titles": ("title1", "title2"),
+    "stackexchange_posts": ("post1", "post2"),
+    "wikihow": ("text", "summary"),
+}
+"""Public sets of pairs, by their names in neobert/contrastive_250m.toml -> the columns that they have on the hub."""
+
 OVERRIDES: dict[str, tuple[str, ...]] = {
     "pretrain.toml": _FEW,
     "long_context.toml": (
@@ -66,6 +84,27 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
         "--dataset.select.longer.min_length=32",
         "--trainer.eval_position_buckets=[16, 32]",
     ),
+    "neobert/contrastive_250m.toml": (
+        *_SMALL_MODEL,
+        "--model.weights=FOLDER/runs/neobert/stage2_4096",
+        "--tokenizer.path=FOLDER/runs/neobert/stage2_4096",
+        *(
+            word
+            for name in PAIRS
+            for word in (
+                f"--dataset.sources.{name}",
+                f'{{name = "files", path = "FOLDER/pairs/{name}.jsonl", eval_path = "FOLDER/pairs/{name}-dev.jsonl"}}'
+                if name == "all_nli"
+                else f'{{name = "files", path = "FOLDER/pairs/{name}.jsonl"}}',
+            )
+        ),
+        *(f"--dataset.select.{name}.eval_samples=5" for name in PAIRS if name not in ("msmarco", "squad", "paq")),
+        "--dataset.select.all_nli.eval_split=eval",
+        "--loss.chunk_tokens=128",
+        "--trainer.gradient_accumulation_steps=1",
+        "--trainer.per_device_train_batch_size=4",
+        "--trainer.eval_train_candidates=20",
+    ),
     "neobert/base_packed.toml": (
         *_SMALL_MODEL,
         *_SMALL_TOKENIZER,
@@ -87,11 +126,22 @@ def overrides(name: str, folder: Path) -> list[str]:
 
 
 def write_documents(folder: Path) -> None:
-    """A small corpus with documents of 5 to 120 words, in the column that the full-scale recipes read."""
+    """A small corpus with documents of 5 to 120 words, in the column that the full-scale recipes read, and `PAIRS`."""
     rng = random.Random(0)
     words = ["".join(rng.choices("abcdeilmnorst", k=rng.randint(2, 8))) for _ in range(200)]
     texts = (" ".join(rng.choices(words, k=rng.randint(5, 120))) for _ in range(120))
     (folder / "documents.jsonl").write_text("".join(json.dumps({"content": text}) + "\n" for text in texts))
+    (folder / "pairs").mkdir(exist_ok=True)
+    for name, columns in PAIRS.items():
+        for file, count in ((f"{name}.jsonl", 120), (f"{name}-dev.jsonl", 20)):
+            rows = ({column: _value(column, words, rng) for column in columns} for _ in range(count))
+            (folder / "pairs" / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _value(column: str, words: list[str], rng: random.Random) -> object:
+    """As the column has it on the hub: PubMedQA has numbers and tables beside its texts."""
+    text = " ".join(rng.choices(words, k=rng.randint(4, 40)))
+    return {"pubid": rng.randrange(10**8), "context": {"contexts": [text], "labels": ["RESULTS"]}}.get(column, text)
 
 
 def main(arguments: list[str]) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.shipped import OVERRIDES, RECIPES, overrides, write_documents
+from tests.shipped import OVERRIDES, PAIRS, RECIPES, overrides, write_documents
 
 from neobert.cli import main
 from neobert.recipe import load_recipe
@@ -38,8 +38,13 @@ def test_each_passes_the_check_as_it_is(
 
 
 def test_the_full_scale_recipes_take_two_steps(folder: Path) -> None:
-    """The second stage starts from the weights, and with the tokenizer, of the first."""
-    for name in ("neobert/stage1.toml", "neobert/stage2_4096.toml", "neobert/base_packed.toml"):
+    """The second stage starts from the weights, and with the tokenizer, of the first; the embedding model from its."""
+    for name in (
+        "neobert/stage1.toml",
+        "neobert/stage2_4096.toml",
+        "neobert/contrastive_250m.toml",
+        "neobert/base_packed.toml",
+    ):
         assert main((str(RECIPES / name), *overrides(name, folder))) == 0
         assert (folder / "runs" / Path(name).with_suffix("") / "model_checkpoints/2/model.safetensors").is_file()
     first, second = (
@@ -49,6 +54,21 @@ def test_the_full_scale_recipes_take_two_steps(folder: Path) -> None:
     last_of_first = [line["eval/loss"] for line in first if "eval/loss" in line][-1]
     assert second[0]["eval/loss/all"] == pytest.approx(last_of_first, abs=1e-6)
     assert second[0].keys() >= {"eval/loss_at/0-16", "eval/loss_at/16-32", "eval/loss_at/32-64"}
+    embedding = json.loads((folder / "runs/neobert/contrastive_250m/summary.json").read_text())
+    assert embedding["mixture"].keys() == PAIRS.keys()
+    held_out = [name for name in embedding["evaluations"]["after"] if name.startswith("loss/")]
+    assert sorted(held_out) == sorted(f"loss/{name}" for name in PAIRS.keys() - {"msmarco", "squad", "paq"})
+    assert "all/mrr@10" in embedding["evaluations"]["BM25"]
+
+
+def test_the_public_pairs_are_read_with_the_columns_that_they_have() -> None:
+    """No column that a recipe names is missing from its set, and none of text is left out by accident."""
+    options = load_recipe(RECIPES / "neobert/contrastive_250m.toml", ["--model.weights=none"]).dataset.options
+    assert options.sources.keys() == PAIRS.keys() == options.select.keys()
+    for name, selection in options.select.items():
+        assert set(selection.role_columns.values()) <= set(PAIRS[name]), name
+        assert {"query", "positive"} <= set(selection.role_columns), name
+        assert ("negative" in selection.role_columns) == ("negative" in PAIRS[name]), name
 
 
 def test_the_second_stage_says_what_it_lacks(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
