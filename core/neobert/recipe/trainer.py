@@ -121,6 +121,13 @@ class TrainerOptions:
         validator=optional(ge(1)),
         metadata={"help": "CPU threads of the loop; unset: one a core. Another number gives other bits"},
     )
+    deterministic: bool = field(
+        default=False,
+        metadata={
+            "help": "only kernels that give the same bits each time; an operation that has none ends the run. A CPU's "
+            "runs are the same without it, unless a part's own kernel is not"
+        },
+    )
     cpu_matmul: Literal["auto", "torch", "onednn"] = field(
         default="auto",
         metadata={

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict, field, frozen
 
 from neobert.errors import UserError
-from neobert.files import faults, has_manifest, new_directory, write_json, write_text
+from neobert.files import faults, has_manifest, new_directory, remove_folder, write_json, write_text
 from neobert.interfaces import Checkpointer
 from neobert.run_folder import TOKENIZER_DIRECTORY
 
@@ -87,20 +86,37 @@ def step_directories(parent: Path) -> dict[int, Path]:
 
 def newest_intact(parent: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that its manifest vouches for, and a line for each damaged one that was passed over."""
+    return _first_intact(step_directories(parent).values())
+
+
+def prune(parent: Path, keep: int | None, spare: Collection[int | None] = ()) -> list[str]:
+    """Deletes the oldest step folders that are ours, until ``keep`` are left; those of the steps ``spare`` stay.
+
+    Before anything goes, one of those that stay is verified, the newest first; where none is intact, the newest intact
+    one of the others stays too. Returns a line for each damaged one, and for what stays in its place.
+    """
+    if keep is None:
+        return []
+    ours = {step: path for step, path in step_directories(parent).items() if has_manifest(path)}
+    going = [path for step, path in list(ours.items())[keep:] if step not in spare]
+    if not going:
+        return []
+    intact, notes = _first_intact(path for path in ours.values() if path not in going)
+    if intact is None:
+        last, _ = _first_intact(going)
+        notes += [f"{last} stays, though trainer.save_total_limit = {keep}: it is the newest intact one"] if last else []
+        going = [path for path in going if path != last]
+    for path in going:
+        remove_folder(path)
+    return notes
+
+
+def _first_intact(paths: Iterable[Path]) -> tuple[Path | None, list[str]]:
+    """The first folder that its manifest vouches for, and a line for each before it."""
     damaged: list[str] = []
-    for path in step_directories(parent).values():
+    for path in paths:
         found = faults(path)
         if not found:
             return path, damaged
         damaged.append(f"{path} is damaged and is passed over: {'; '.join(found)}")
     return None, damaged
-
-
-def prune(parent: Path, keep: int | None, spare: Collection[int | None] = ()) -> None:
-    """Deletes the oldest step folders that are ours, until ``keep`` are left; those of the steps ``spare`` stay."""
-    if keep is None:
-        return
-    ours = [(step, path) for step, path in step_directories(parent).items() if has_manifest(path)]
-    for step, path in ours[keep:]:
-        if step not in spare:
-            shutil.rmtree(path)

@@ -14,6 +14,7 @@ from neobert.training.best import settle_best
 from neobert.training.command import command_to_go_on
 from neobert.training.compilation import clear_compile_failures
 from neobert.training.data_end import DATA_ENDED, ended_early, will_end_early
+from neobert.training.deterministic import deterministic
 from neobert.training.devices import Placement, place, refuse_unfit_device
 from neobert.training.display import Display, make_display, notes_of_parts
 from neobert.training.environment import describe_environment
@@ -25,7 +26,7 @@ from neobert.training.recorder import Recorder
 from neobert.training.restore import restore
 from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare_resumption, recorded_recipe
 from neobert.training.rollback import Rollback
-from neobert.training.run_directory import STEP_FOLDERS, lock_run_directory, refuse_second_run, supersede
+from neobert.training.run_directory import STEP_FOLDERS, lock_run_directory, refuse_second_run, settle_killed, supersede
 from neobert.training.saving import Saver
 from neobert.training.signals import StopSignal
 from neobert.training.starting_weights import refuse_unfit_weights, start_from_weights
@@ -46,6 +47,7 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
     with memory.given(), ExitStack() as stack:
         stack.enter_context(notes_of_parts(display))
         stack.enter_context(clear_compile_failures(recipe.trainer))
+        stack.enter_context(deterministic(recipe.trainer, placement.device))
         directory = stack.enter_context(lock_run_directory(Path(recipe.trainer.output_dir)))
         resumption = _resumption(recipe, directory, display)
         recipe = recorded_recipe(recipe, resumption, directory)
@@ -80,8 +82,9 @@ def _resumption(recipe: Recipe, directory: Path, display: Display) -> Resumption
         refuse_second_run(directory, recipe)
         refuse_unfit_weights(recipe)
         return None
+    settled = settle_killed(directory)
     checkpoint, notes = find_checkpoint(recipe, directory)
-    for note in notes:
+    for note in (*settled, *notes):
         display.note(note)
     if checkpoint is None:
         refuse_unfit_weights(recipe)

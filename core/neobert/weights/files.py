@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
 from neobert.errors import UserError
+from neobert.files import leads_outside
 from neobert.run_folder import inside_of_run, newest_of_run, not_there, refuse_damaged
 
 if TYPE_CHECKING:
@@ -131,6 +132,10 @@ def _shards(index: Path) -> list[Path]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{index} is not a safetensors index: {error}"
         raise UserError(msg) from error
+    outside = [name for name in names if not isinstance(name, str) or leads_outside(index.parent, name)]
+    if outside:
+        msg = f"{index} names {outside[0]!r}, which is no file in its folder, and nothing outside of it is read"
+        raise UserError(msg)
     files = [index.parent / name for name in sorted(names)]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
