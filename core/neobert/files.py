@@ -144,7 +144,7 @@ def faults(directory: Path) -> list[str]:
         return [f"no {MANIFEST}: it was not written to its end"]
     except OSError as error:
         return [f"{MANIFEST} cannot be read: {error.strerror}"]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return [f"{MANIFEST} is damaged"]
     found = (_fault(directory, name, size, digest) for name, (size, digest) in sorted(listed.items()))
     return [line for line in found if line is not None]
@@ -164,15 +164,16 @@ def _fault(directory: Path, name: str, size: int, digest: str) -> str | None:
             return f"{name} is not what was written (its sha256 differs)"
     except OSError as error:
         return f"{name} cannot be read: {error.strerror}"
-    except ValueError:
-        return f"{MANIFEST} names {name!r}, which is no file's name"
     return None
 
 
 def leads_outside(directory: Path, name: str) -> bool:
     """Whether a name that stands in some file means something outside of the file's folder: by ``..``, as an absolute
     path, or by a link."""
-    return not (directory / name).resolve().is_relative_to(directory.resolve())
+    try:
+        return not (directory / name).resolve().is_relative_to(directory.resolve())
+    except ValueError:  # of a null character
+        return True
 
 
 def remove_folder(path: Path) -> None:

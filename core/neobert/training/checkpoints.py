@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict, field, frozen
+from attrs.validators import instance_of
 
 from neobert.errors import UserError
 from neobert.files import faults, has_manifest, new_directory, remove_folder, write_json, write_text
@@ -22,24 +24,24 @@ RECIPE_FILE = "recipe.toml"
 class Progress:
     """Where a run is, besides its tensors. JSON values only."""
 
-    step: int
+    step: int = field(validator=instance_of(int))
     """Updates done."""
-    cursor: Mapping[str, Any]
+    cursor: Mapping[str, Any] = field(validator=instance_of(Mapping))
     """Where the data goes on."""
-    tokens_seen: int
-    meter: Mapping[str, float]
+    tokens_seen: int = field(validator=instance_of(int))
+    meter: Mapping[str, float] = field(validator=instance_of(Mapping))
     """Sums since the last log line."""
-    evaluations: Mapping[str, Any]
+    evaluations: Mapping[str, Any] = field(validator=instance_of(Mapping))
     """What the summary compares: the losses before the first step, and the newest."""
-    optimizer_layout: Mapping[str, Any]
+    optimizer_layout: Mapping[str, Any] = field(validator=instance_of(Mapping))
     """Keys, shapes and dtypes of the optimizer's tensors, and of the averaged weights."""
     data_fingerprint: str
     tokenizer_fingerprint: str
-    num_threads: int
-    world_size: int
-    source_tokens: Mapping[str, int] = field(factory=dict)
+    num_threads: int = field(validator=instance_of(int))
+    world_size: int = field(validator=instance_of(int))
+    source_tokens: Mapping[str, int] = field(factory=dict, validator=instance_of(Mapping))
     """Of a mixture: tokens of each source trained on."""
-    left_out: Mapping[str, int] = field(factory=dict)
+    left_out: Mapping[str, int] = field(factory=dict, validator=instance_of(Mapping))
     """Of a stream: rows that were damaged, empty or cut."""
     guard: Mapping[str, Any] = field(factory=dict)
     """What the guard remembers: recent losses and norms, steps that were skipped, and where the run went back."""
@@ -66,12 +68,22 @@ def save_checkpoint(
 def read_progress(checkpoint: Path) -> Progress:
     """Reads a verified checkpoint's progress."""
     try:
-        values = json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))
-        return Progress(**values)
+        with progress_errors(checkpoint):
+            values = json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))
+            return Progress(**values)
     except FileNotFoundError as error:
         msg = f"{checkpoint} is no checkpoint of a run: it has no {PROGRESS_FILE} (an export has none either)"
         raise UserError(msg) from error
-    except (OSError, ValueError, TypeError) as error:
+
+
+@contextmanager
+def progress_errors(checkpoint: Path) -> Iterator[None]:
+    """Inside, what is wrong with the values of a checkpoint's progress becomes a UserError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         msg = f"{checkpoint}: {PROGRESS_FILE} cannot be read as this version writes it: {error}"
         raise UserError(msg) from error
 

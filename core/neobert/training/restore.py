@@ -17,7 +17,7 @@ from neobert.errors import UserError
 from neobert.recipe import Recipe, compare
 from neobert.training.assemble import Parts
 from neobert.training.best import Best
-from neobert.training.checkpoints import Progress
+from neobert.training.checkpoints import Progress, progress_errors
 from neobert.training.display import Display
 from neobert.training.guard import GuardState
 from neobert.training.loop import Position
@@ -53,7 +53,9 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
     for note in _about_average(recipe, progress):
         display.note(note)
     load_state(parts, resumption.checkpoint, progress)
-    return position_at(progress, _cursor(recipe, parts, resumption, display), parts.device)
+    cursor = _cursor(recipe, parts, resumption, display)
+    with progress_errors(resumption.checkpoint):
+        return position_at(progress, cursor, parts.device)
 
 
 def load_state(parts: Parts, checkpoint: Path, progress: Progress) -> None:
@@ -91,7 +93,8 @@ def _about_average(recipe: Recipe, progress: Progress) -> Iterator[str]:
 
 def _cursor(recipe: Recipe, parts: Parts, resumption: Resumption, display: Display) -> Cursor:
     """The checkpoint's place in the data; where a mixture is changed from there on, the same place in the new one."""
-    cursor, data = Cursor.from_json(resumption.progress.cursor), parts.training_data
+    with progress_errors(resumption.checkpoint):
+        cursor, data = Cursor.from_json(resumption.progress.cursor), parts.training_data
     before = mixture_of(resumption.recipe.dataset)
     if before is None or before == mixture_of(recipe.dataset):
         return cursor

@@ -158,7 +158,7 @@ def test_a_manifest_cannot_lead_outside(tmp_path: Path, name: str) -> None:
     assert faults(path) == []
     (path / MANIFEST).write_text(json.dumps({**entries, name: {"size": 1, "sha256": "0"}}))
     (said,) = faults(path)
-    assert "leads out of the folder" in said or "is no file's name" in said
+    assert "leads out of the folder" in said
 
 
 def test_retention_never_takes_the_last_intact_one(tmp_path: Path) -> None:
