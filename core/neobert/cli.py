@@ -35,6 +35,8 @@ _PLACES = {
     errno.EACCES: "no permission",
     errno.EPERM: "no permission",
     errno.EROFS: "the file system is read-only",
+    errno.EIO: "the disk failed (input/output error)",
+    errno.ESTALE: "what was there is gone from its server (stale file handle)",
 }
 
 

@@ -8,12 +8,14 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
+"""What `tempfile` makes of a prefix."""
 
 
 @contextmanager
@@ -65,25 +67,48 @@ def new_directory(path: Path, temporary: Path | None = None, *, replace: bool = 
         if temporary.exists():
             shutil.rmtree(temporary)
         temporary.mkdir()
+    old = None
     try:
         os.chmod(temporary, 0o755)
         with place_named(path):
             yield temporary
             write_manifest(temporary)
-        if replace and path.exists():
-            _remove(path)
+        old = _set_aside(path) if replace and path.exists() else None
         os.rename(temporary, path)
     except BaseException:
+        if old is not None and not path.exists():
+            os.rename(old, path)
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     sync(path.parent)
+    if old is not None:
+        shutil.rmtree(old)
 
 
-def _remove(path: Path) -> None:
-    """Takes the name away at once, whatever the rest takes."""
+def _set_aside(path: Path) -> Path:
+    """Under a temporary name. Between this and the renaming that follows, `settle_leftovers` knows what is whole."""
     old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     os.rename(path, old)
-    shutil.rmtree(old)
+    return old
+
+
+def settle_leftovers(parent: Path, is_ours: Callable[[str], bool]) -> list[str]:
+    """What a killed process left under temporary names: a folder that is whole by its manifest, and of whose name there
+    is none, gets it; all else is removed. For callers that hold a lock. Returns the names that were given back.
+    """
+    settled = []
+    for path in sorted(parent.iterdir()) if parent.is_dir() else []:
+        name = _TEMPORARY.fullmatch(path.name)
+        if name is None or not is_ours(name[1]):
+            continue
+        if path.is_dir() and not (parent / name[1]).exists() and not faults(path):
+            os.rename(path, parent / name[1])
+            settled.append(name[1])
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    return settled
 
 
 @contextmanager
@@ -117,18 +142,46 @@ def faults(directory: Path) -> list[str]:
         listed = {name: (int(entry["size"]), str(entry["sha256"])) for name, entry in entries.items()}
     except FileNotFoundError:
         return [f"no {MANIFEST}: it was not written to its end"]
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except OSError as error:
+        return [f"{MANIFEST} cannot be read: {error.strerror}"]
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return [f"{MANIFEST} is damaged"]
-    found = []
-    for name, (size, digest) in sorted(listed.items()):
-        file = directory / name
+    found = (_fault(directory, name, size, digest) for name, (size, digest) in sorted(listed.items()))
+    return [line for line in found if line is not None]
+
+
+def _fault(directory: Path, name: str, size: int, digest: str) -> str | None:
+    """What is wrong with a file of a manifest, in a line."""
+    file = directory / name
+    try:
+        if leads_outside(directory, name):
+            return f"{MANIFEST} names {name!r}, which leads out of the folder"
         if not file.is_file():
-            found.append(f"{name} is missing")
-        elif file.stat().st_size != size:
-            found.append(f"{name} has {file.stat().st_size} bytes where {size} were written")
-        elif sha256(file) != digest:
-            found.append(f"{name} is not what was written (its sha256 differs)")
-    return found
+            return f"{name} is missing"
+        if file.stat().st_size != size:
+            return f"{name} has {file.stat().st_size} bytes where {size} were written"
+        if sha256(file) != digest:
+            return f"{name} is not what was written (its sha256 differs)"
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
+    return None
+
+
+def leads_outside(directory: Path, name: str) -> bool:
+    """Whether a name that stands in some file means something outside of the file's folder: by ``..``, as an absolute
+    path, or by a link."""
+    try:
+        return not (directory / name).resolve().is_relative_to(directory.resolve())
+    except ValueError:  # of a null character
+        return True
+
+
+def remove_folder(path: Path) -> None:
+    """Takes the name of a complete folder away at once, whatever the rest takes; one that is half removed is never
+    found under its name, nor taken for whole."""
+    old = _set_aside(path)
+    (old / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(old)
 
 
 def has_manifest(directory: Path) -> bool:

@@ -111,6 +111,7 @@ FLAGS = (
         "listing",
     ),
     Flag("--kind", ("KIND",), "with --list-plugins: this kind only"),
+    Flag("--all", (), "with --list-plugins: what each entry point would import, and import none of them"),
     Flag("--json", (), "with --list-plugins or --status: for programs"),
     Flag("--explain", ("KIND.NAME",), "a plugin's options, or those of the table `trainer`", "explain"),
     Flag(
@@ -126,6 +127,7 @@ FLAGS = (
 _BY_NAME = {flag.name: flag for flag in FLAGS}
 _GOES_WITH = {
     "--kind": ("--list-plugins",),
+    "--all": ("--list-plugins",),
     "--json": ("--list-plugins", "--status"),
     "--output": ("--preprocess", "--evaluate"),
     "--tasks": ("--evaluate",),

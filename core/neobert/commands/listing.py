@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import asdict, frozen
 
+from neobert.commands.arguments import UsageError
 from neobert.commands.kind import known_kind
 from neobert.registry import Broken, Clash, Plugin, Registry, default_registry
+from neobert.registry.discovery import installed_entry_points
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,6 +58,8 @@ class Row:
 
 def run(arguments: Arguments) -> int:
     """Prints the list: a table on a terminal, one tab-separated line a plugin elsewhere, JSON when asked."""
+    if "--all" in arguments.given:
+        return _print_entry_points(arguments)
     kind = arguments.value("--kind")
     if kind is not None:
         known_kind(kind)
@@ -67,6 +71,18 @@ def run(arguments: Arguments) -> int:
     else:
         for row in rows:
             print("\t".join(row.columns()))
+    return 0
+
+
+def _print_entry_points(arguments: Arguments) -> int:
+    """What would be imported, with nothing of it imported: a line each, tab-separated everywhere."""
+    for flag in ("--kind", "--json"):
+        if flag in arguments.given:
+            msg = f"{flag} does not go with --all: what kinds a module has is known once it is imported"
+            raise UsageError(msg)
+    for point in installed_entry_points():
+        cells = (point.name, point.module, point.distribution, point.version, point.status)
+        print("\t".join(map(_one_line, cells)))
     return 0
 
 

@@ -129,6 +129,13 @@ class TrainerOptions:
         validator=ge(1),
         metadata={"help": "of several processes: seconds that one waits for the others before the run ends"},
     )
+    deterministic: bool = field(
+        default=False,
+        metadata={
+            "help": "only kernels that give the same bits each time; an operation that has none ends the run. A CPU's "
+            "runs are the same without it, unless a part's own kernel is not"
+        },
+    )
     cpu_matmul: Literal["auto", "torch", "onednn"] = field(
         default="auto",
         metadata={

@@ -9,6 +9,8 @@ from importlib.metadata import Distribution, EntryPoint, distributions, entry_po
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from attrs import frozen
+
 from neobert.errors import UserError
 from neobert.registry.guard import describe_error, guarded
 from neobert.registry.hooks import collect
@@ -20,6 +22,41 @@ if TYPE_CHECKING:
 
 GROUP = "neobert.plugins"
 ONLY = "NEOBERT_PLUGINS"
+
+
+@frozen
+class InstalledPoint:
+    """An entry point as its distribution's metadata has it; nothing of it is imported."""
+
+    name: str
+    module: str
+    """What loading it would import: a module, or an object in one after a colon."""
+    distribution: str
+    version: str
+    status: str
+    """``loaded`` by a run, ``left out`` by ``NEOBERT_PLUGINS``, or ``broken``."""
+
+
+def installed_entry_points(environ: Mapping[str, str] | None = None) -> list[InstalledPoint]:
+    """Every entry point of the group, by distribution and name, whatever ``NEOBERT_PLUGINS`` says of it."""
+    only = (os.environ if environ is None else environ).get(ONLY)
+    found, faults = _entry_points()
+    used = found if only is None else _selected(only, found)
+    points = [
+        InstalledPoint(
+            source.entry_point,
+            entry_point.value,
+            source.distribution,
+            source.version,
+            "loaded" if (source, entry_point) in used else f"left out: {ONLY} does not name it",
+        )
+        for source, entry_point in found
+    ]
+    broken = [
+        InstalledPoint(b.source.entry_point, "?", b.source.distribution, b.source.version, f"broken: {b.error}")
+        for b in faults
+    ]
+    return points + broken
 
 
 def load_registry(environ: Mapping[str, str] | None = None) -> Registry:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict, field, frozen
+from attrs.validators import instance_of
 
 from neobert.errors import UserError
-from neobert.files import faults, has_manifest, write_json, write_text
+from neobert.files import faults, has_manifest, remove_folder, write_json, write_text
 from neobert.interfaces import Checkpointer
 from neobert.run_folder import TOKENIZER_DIRECTORY
 from neobert.training.ranks import ALONE, Ranks
@@ -24,26 +25,26 @@ RECIPE_FILE = "recipe.toml"
 class Progress:
     """Where a run is, besides its tensors. JSON values only."""
 
-    step: int
+    step: int = field(validator=instance_of(int))
     """Updates done."""
-    cursor: Mapping[str, Any]
+    cursor: Mapping[str, Any] = field(validator=instance_of(dict))
     """Where the data goes on."""
-    tokens_seen: int
-    meter: Mapping[str, float]
+    tokens_seen: int = field(validator=instance_of(int))
+    meter: Mapping[str, float] = field(validator=instance_of(dict))
     """Sums since the last log line."""
-    evaluations: Mapping[str, Any]
+    evaluations: Mapping[str, Any] = field(validator=instance_of(dict))
     """What the summary compares: the losses before the first step, and the newest."""
-    optimizer_layout: Mapping[str, Any]
+    optimizer_layout: Mapping[str, Any] = field(validator=instance_of(dict))
     """Keys, shapes and dtypes of the optimizer's tensors, and of the averaged weights."""
     data_fingerprint: str
     tokenizer_fingerprint: str
-    num_threads: int
-    world_size: int
-    source_tokens: Mapping[str, int] = field(factory=dict)
+    num_threads: int = field(validator=instance_of(int))
+    world_size: int = field(validator=instance_of(int))
+    source_tokens: Mapping[str, int] = field(factory=dict, validator=instance_of(dict))
     """Of a mixture: tokens of each source trained on."""
-    objective_steps: Mapping[str, int] = field(factory=dict)
+    objective_steps: Mapping[str, int] = field(factory=dict, validator=instance_of(dict))
     """Of several objectives: the steps of each."""
-    left_out: Mapping[str, int] = field(factory=dict)
+    left_out: Mapping[str, int] = field(factory=dict, validator=instance_of(dict))
     """Of a stream: rows that were damaged, empty or cut."""
     guard: Mapping[str, Any] = field(factory=dict)
     """What the guard remembers: recent losses and norms, steps that were skipped, and where the run went back."""
@@ -78,12 +79,22 @@ def save_checkpoint(
 def read_progress(checkpoint: Path) -> Progress:
     """Reads a verified checkpoint's progress."""
     try:
-        values = json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))
-        return Progress(**values)
+        with progress_errors(checkpoint):
+            values = json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))
+            return Progress(**values)
     except FileNotFoundError as error:
         msg = f"{checkpoint} is no checkpoint of a run: it has no {PROGRESS_FILE} (an export has none either)"
         raise UserError(msg) from error
-    except (OSError, ValueError, TypeError) as error:
+
+
+@contextmanager
+def progress_errors(checkpoint: Path) -> Iterator[None]:
+    """Inside, what is wrong with the values of a checkpoint's progress becomes a UserError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         msg = f"{checkpoint}: {PROGRESS_FILE} cannot be read as this version writes it: {error}"
         raise UserError(msg) from error
 
@@ -98,20 +109,38 @@ def step_directories(parent: Path) -> dict[int, Path]:
 
 def newest_intact(parent: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that its manifest vouches for, and a line for each damaged one that was passed over."""
+    return _first_intact(step_directories(parent).values())
+
+
+def prune(parent: Path, keep: int | None, spare: Collection[int | None] = ()) -> list[str]:
+    """Deletes the oldest step folders that are ours, until ``keep`` are left; those of the steps ``spare`` stay.
+
+    Before anything goes, one of those that stay is verified, the newest first; where none is intact, the newest intact
+    one of the others stays too. Returns a line for each damaged one, and for what stays in its place.
+    """
+    if keep is None:
+        return []
+    ours = {step: path for step, path in step_directories(parent).items() if has_manifest(path)}
+    going = [path for step, path in list(ours.items())[keep:] if step not in spare]
+    if not going:
+        return []
+    intact, notes = _first_intact(path for path in ours.values() if path not in going)
+    if intact is None:
+        last, _ = _first_intact(going)
+        if last is not None:
+            notes.append(f"{last} stays, though trainer.save_total_limit = {keep}: it is the newest intact one")
+        going = [path for path in going if path != last]
+    for path in going:
+        remove_folder(path)
+    return notes
+
+
+def _first_intact(paths: Iterable[Path]) -> tuple[Path | None, list[str]]:
+    """The first folder that its manifest vouches for, and a line for each before it."""
     damaged: list[str] = []
-    for path in step_directories(parent).values():
+    for path in paths:
         found = faults(path)
         if not found:
             return path, damaged
         damaged.append(f"{path} is damaged and is passed over: {'; '.join(found)}")
     return None, damaged
-
-
-def prune(parent: Path, keep: int | None, spare: Collection[int | None] = ()) -> None:
-    """Deletes the oldest step folders that are ours, until ``keep`` are left; those of the steps ``spare`` stay."""
-    if keep is None:
-        return
-    ours = [(step, path) for step, path in step_directories(parent).items() if has_manifest(path)]
-    for step, path in ours[keep:]:
-        if step not in spare:
-            shutil.rmtree(path)

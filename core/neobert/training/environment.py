@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from neobert.recipe import Recipe, attention_choices
+from neobert.training.deterministic import describe_determinism
 from neobert.training.devices import Placement, attention_target
 from neobert.training.precision import uses_tf32
 
@@ -32,6 +33,7 @@ def describe_environment(recipe: Recipe, placement: Placement) -> dict[str, Any]
         "keeps_freed_memory": placement.keeps_freed_memory,
         "mixed_precision": recipe.trainer.mixed_precision,
         "tf32": uses_tf32(placement.device),
+        **describe_determinism(placement.device),
         "world_size": placement.world_size,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "chosen": attention_choices(recipe, attention_target(recipe)),

@@ -18,6 +18,7 @@ from neobert.errors import UserError
 from neobert.recipe import Recipe
 from neobert.training.assemble import Parts, assemble
 from neobert.training.compilation import clear_compile_failures
+from neobert.training.deterministic import deterministic
 from neobert.training.devices import place, refuse_unfit_device
 from neobert.training.display import Display, notes_of_parts
 from neobert.training.loop import Position, train
@@ -72,7 +73,9 @@ def profile(recipe: Recipe, steps: int, console: Console) -> Profile:
     with ExitStack() as stack:
         stack.enter_context(notes_of_parts(display))
         stack.enter_context(clear_compile_failures(recipe.trainer))
-        parts = assemble(recipe, place(recipe.trainer), folder)
+        placement = place(recipe.trainer)
+        stack.enter_context(deterministic(recipe.trainer, placement.device))
+        parts = assemble(recipe, placement, folder)
         stack.callback(parts.training_data.close)
         longest = max(view.dataset.max_seq_length for view in recipe.views.values())
         for what, said in describe_warmups(recipe.trainer, longest):

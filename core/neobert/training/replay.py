@@ -15,6 +15,7 @@ from neobert.recipe import load_recipe
 from neobert.recipe.trainer import TrainerOptions
 from neobert.run_folder import CHECKPOINTS
 from neobert.training.checkpoints import RECIPE_FILE, read_progress, step_directories
+from neobert.training.deterministic import deterministic
 from neobert.training.devices import place, refuse_unfit_device
 from neobert.training.first_faults import FirstFaults, all_finite
 from neobert.training.gradient import finish_gradients
@@ -66,21 +67,36 @@ def replay(folder: Path) -> Replayed:
     placement = place(recipe.trainer)
     torch.set_num_threads(progress.num_threads)
     set_tf32(recipe.trainer, placement.device)
-    trained = load_trained(checkpoint, device=placement.device, eager=True)
-    objective, trainer = trained.objectives[kept.objective].train(), recipe.trainer
-    outputs, whole = _run(objective, kept.micro_batches, trainer, placement.device)
+    objectives = load_trained(checkpoint, device=placement.device, eager=True).objectives
+    if kept.objective not in objectives:
+        msg = f"{folder} is of the objective {kept.objective!r}, which the recipe of {checkpoint} does not have"
+        raise UserError(msg)
+    objective = objectives[kept.objective].train()
+    with deterministic(recipe.trainer, placement.device):
+        return _replayed(folder, checkpoint, kept, objective, recipe.trainer, placement.device)
+
+
+def _replayed(
+    folder: Path,
+    checkpoint: Path,
+    kept: KeptStep,
+    objective: Objective,
+    trainer: TrainerOptions,
+    device: torch.device,
+) -> Replayed:
+    outputs, whole = _run(objective, kept.micro_batches, trainer, device)
     items = torch.stack([output.count for output in outputs]).sum()
     readings, first = [], []
     for micro in kept.micro_batches:
         found = FirstFaults()
         with found.watching(objective):
-            _, alone = _run(objective, (micro,), trainer, placement.device, items)
+            _, alone = _run(objective, (micro,), trainer, device, items)
         readings.append(alone)
         first.append(found)
     return Replayed(
         folder=folder,
         checkpoint=checkpoint,
-        device=placement.device,
+        device=device,
         kept=kept,
         step=whole,
         micro_batches=tuple(readings),

@@ -17,7 +17,7 @@ from neobert.errors import UserError
 from neobert.recipe import Recipe, compare
 from neobert.training.assemble import Parts
 from neobert.training.best import Best
-from neobert.training.checkpoints import Progress
+from neobert.training.checkpoints import Progress, progress_errors
 from neobert.training.display import Display
 from neobert.training.guard import GuardState
 from neobert.training.loop import Position
@@ -53,7 +53,9 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
     for note in _about_average(recipe, progress):
         display.note(note)
     load_state(parts, resumption.checkpoint, progress)
-    return position_at(progress, _place(recipe, parts, resumption, display), parts)
+    place = _place(recipe, parts, resumption, display)
+    with progress_errors(resumption.checkpoint):
+        return position_at(progress, place, parts)
 
 
 def load_state(parts: Parts, checkpoint: Path, progress: Progress) -> None:
@@ -93,7 +95,8 @@ def _about_average(recipe: Recipe, progress: Progress) -> Iterator[str]:
 
 def _place(recipe: Recipe, parts: Parts, resumption: Resumption, display: Display) -> Place:
     """The checkpoint's place in the data; where a mixture is changed from there on, the same place in the new one."""
-    place = parts.training_data.place(resumption.progress.cursor)
+    with progress_errors(resumption.checkpoint):
+        place = parts.training_data.place(resumption.progress.cursor)
     before, now = resumption.recipe.views, recipe.views
     if not isinstance(place, Cursors):
         return _in_changed_mixture(place, before[""], now[""], parts, display)

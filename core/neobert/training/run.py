@@ -14,6 +14,7 @@ from neobert.training.assemble import Parts, assemble, build_trackers, close_tra
 from neobert.training.command import command_to_go_on
 from neobert.training.compilation import clear_compile_failures
 from neobert.training.data_end import DATA_ENDED, ended_early, will_end_early
+from neobert.training.deterministic import deterministic
 from neobert.training.devices import Placement, place, refuse_unfit_device
 from neobert.training.display import Display, make_display, notes_of_parts
 from neobert.training.environment import describe_environment
@@ -27,7 +28,7 @@ from neobert.training.recorder import Recorder
 from neobert.training.restore import restore
 from neobert.training.resume import Resumption, find_checkpoint, is_own, prepare_resumption, recorded_recipe
 from neobert.training.rollback import Rollback
-from neobert.training.run_directory import held_run_directory, refuse_second_run
+from neobert.training.run_directory import held_run_directory, refuse_second_run, settle_killed
 from neobert.training.same_weights import refuse_other_weights
 from neobert.training.saving import Saver
 from neobert.training.settling import settle_folder
@@ -51,6 +52,7 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
         placement = place(recipe.trainer)
         stack.enter_context(notes_of_parts(display))
         stack.enter_context(clear_compile_failures(recipe.trainer))
+        stack.enter_context(deterministic(recipe.trainer, placement.device))
         directory = stack.enter_context(held_run_directory(ranks, Path(recipe.trainer.output_dir)))
         resumption = _resumption(recipe, directory, display, ranks)
         recipe = recorded_recipe(recipe, resumption, directory)
@@ -92,7 +94,9 @@ def _found(recipe: Recipe, directory: Path) -> tuple[str | None, list[str]]:
         refuse_second_run(directory, recipe)
         refuse_unfit_weights(recipe)
         return None, []
+    settled = settle_killed(directory)
     checkpoint, notes = find_checkpoint(recipe, directory)
+    notes = [*settled, *notes]
     if checkpoint is None:
         refuse_unfit_weights(recipe)
         return None, notes

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from neobert.errors import UserError
-from neobert.files import write_text
+from neobert.files import settle_leftovers, write_text
 from neobert.recipe import Recipe
 from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, LOCK
 from neobert.training.checkpoints import step_directories
@@ -64,6 +64,17 @@ def held_run_directory(ranks: Ranks, path: Path) -> Iterator[Path]:
             stack.enter_context(lock_run_directory(path))
         ranks.wait()
         yield path
+
+
+def settle_killed(path: Path) -> list[str]:
+    """Takes away what a run that was killed here left half done. A step that was saved whole and had no name yet gets
+    it. Returns a line for each of those."""
+    notes = []
+    for kind in STEP_FOLDERS:
+        for name in settle_leftovers(path / kind, str.isdecimal):
+            notes.append(f"{path / kind / name} had been written whole when the run was killed, and has its name now")
+    settle_leftovers(path, lambda name: name.endswith((".toml", ".json", ".jsonl")))
+    return notes
 
 
 def holds_run(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from neobert.data import Place, StepBatches
 from neobert.data.sharing import join_places
 from neobert.errors import UserError
 from neobert.export import export_model
-from neobert.files import disk_errors
+from neobert.files import disk_errors, remove_folder
 from neobert.recipe import Recipe
 from neobert.recipe.trainer import TrainerOptions
 from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, saved_steps
@@ -44,6 +43,10 @@ class Saver:
 
     def save(self, position: Position) -> None:
         """Saves everything at the position. Raises UserError where the disk does not take it."""
+        if not self.directory.is_dir():
+            # Making it again would write to what lies under a mount that is gone.
+            msg = f"step {position.step} could not be saved: the run's folder {self.directory} is gone"
+            raise UserError(msg)
         try:
             with disk_errors():
                 self._save(position)
@@ -100,7 +103,7 @@ class Saver:
     def _export(self, kind: str, position: Position) -> tuple[str, ...]:
         folder = self.directory / kind / str(position.step)
         if folder.exists():  # of the same step: a run that stops where it has just saved
-            shutil.rmtree(folder)
+            remove_folder(folder)
         losses = {name: view.own_objective.loss for name, view in self.parts.each.items()}
         return export_model(
             folder, self.parts.objective.encoder, losses, self.recipe, self.parts.context, position.evaluations
@@ -110,7 +113,8 @@ class Saver:
         trainer, best = self.recipe.trainer, position.best
         spare = (_goes_back_to(trainer, position.step), None if best is None else best.step)
         for kind in STEP_FOLDERS:
-            prune(self.directory / kind, trainer.save_total_limit, spare)
+            for note in prune(self.directory / kind, trainer.save_total_limit, spare):
+                self.display.note(note)
 
     def _not_saved(self, position: Position, error: OSError) -> str:
         parent = self.directory / CHECKPOINTS

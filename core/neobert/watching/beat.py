@@ -52,7 +52,7 @@ def read_beat(folder: Path) -> Beat | None:
     try:
         values = json.loads((folder / HEARTBEAT).read_text(encoding="utf-8"))
         beat = Beat(**values)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return beat if _is_sound(beat) else None
 

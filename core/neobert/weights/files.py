@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomli
@@ -16,7 +17,6 @@ from neobert.run_folder import inside_of_run, newest_of_run, not_there, refuse_d
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -128,15 +128,24 @@ def _files_of(folder: Path) -> list[Path]:
 def _shards(index: Path) -> list[Path]:
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         msg = f"{index} is not a safetensors index: {error}"
         raise UserError(msg) from error
+    outside = [name for name in names if not _is_inside(name)]
+    if outside:
+        msg = f"{index} names {outside[0]!r}, which is no file in its folder, and nothing outside of it is read"
+        raise UserError(msg)
     files = [index.parent / name for name in sorted(names)]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         msg = f"{index} names files that are not there: {', '.join(missing)}"
         raise UserError(msg)
     return files
+
+
+def _is_inside(name: object) -> bool:
+    """Whether a name can only mean a file below the index; it may be a link, as in a hub's cache."""
+    return isinstance(name, str) and "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def _refuse_other_formats(file: Path) -> None:
@@ -185,7 +194,7 @@ def _config_of(folder: Path) -> dict[str, Any]:
             return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
         if (folder / "recipe.toml").is_file():
             return dict(tomli.loads((folder / "recipe.toml").read_text(encoding="utf-8")).get("model", {}))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         msg = f"the description of the weights in {folder} cannot be read: {error}"
         raise UserError(msg) from error
     return {}

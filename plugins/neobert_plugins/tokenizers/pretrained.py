@@ -69,7 +69,7 @@ def _read(options: Pretrained, said: str) -> Any:
                 local_files_only=local,
                 model_input_names=["input_ids", "attention_mask"],
             )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # the tokenizers library raises no narrower one for a file that it cannot read
         hub = "the hub's local cache (HF_HUB_OFFLINE is set)" if HF_HUB_OFFLINE else "the hub or its local cache"
         where = "the folder gives" if local else f"{no_folder}, and under that name {hub} gives"
         msg = f"{said} = {options.path!r}: {where} no tokenizer\n{type(error).__name__}: {error}"
