@@ -1,4 +1,4 @@
-"""Checkpointers: `safetensors`."""
+"""Checkpointers: `safetensors`, `sharded`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ class Safetensors:
         return SafetensorsCheckpointer(writes=context.rank == 0)
 
 
+@frozen(kw_only=True)
+class Sharded:
+    """The tensors shared out among the processes, each of which writes its own safetensors file, without pickle."""
+
+    def build(self, context: BuildContext) -> Checkpointer:
+        """A checkpointer that writes on every rank and reads on every rank, whatever number of ranks has written."""
+        from neobert_plugins.checkpointers.sharded_files import ShardedCheckpointer
+
+        return ShardedCheckpointer(rank=context.rank, ranks=context.world_size)
+
+
 @hookimpl
 def neobert_checkpointers() -> dict[str, type]:
-    return {"safetensors": Safetensors}
+    return {"safetensors": Safetensors, "sharded": Sharded}

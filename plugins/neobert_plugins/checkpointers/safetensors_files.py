@@ -15,7 +15,7 @@ from torch import Tensor
 from neobert.files import sync, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 TENSOR_FILE = "state.safetensors"
 VALUE_FILE = "state.json"
@@ -35,12 +35,8 @@ class SafetensorsCheckpointer:
         """
         if not self.writes:
             return
-        tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
-        values = {key: _json_value(key, value) for key, value in state.items() if key not in tensors}
-        path = Path(directory) / TENSOR_FILE
-        save_file(_on_host_and_apart(tensors), path)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        tensors, values = split_state(state)
+        write_tensors(Path(directory) / TENSOR_FILE, tensors)
         write_text(Path(directory) / VALUE_FILE, json.dumps(values, indent=2, sort_keys=True) + "\n")
         sync(Path(directory))
 
@@ -51,37 +47,61 @@ class SafetensorsCheckpointer:
         tensors; where the template has no tensor, any JSON value will do. Raises `ValueError` with every
         difference, a line each.
         """
-        values = _read_values(Path(directory) / VALUE_FILE)
-        filled, problems = _read_tensors(Path(directory) / TENSOR_FILE, state, values)
-        for key, value in state.items():
-            if not isinstance(value, Tensor) and key in values:
-                filled[key] = values[key]
-            elif not isinstance(value, Tensor) and key not in filled:
-                problems.append(f"{key}: expected a value, and it is not in the checkpoint")
-        problems += [f"{key}: in the checkpoint, and not expected" for key in values if key not in state]
-        if problems:
-            lines = "\n".join(f"  {problem}" for problem in sorted(problems))
-            msg = f"{directory} does not hold the expected state:\n{lines}"
-            raise ValueError(msg)
-        return {key: filled[key] for key in state}
+        values = read_json(Path(directory) / VALUE_FILE)
+        return filled_state(Path(directory), [TENSOR_FILE], state, values)
 
 
-def _read_tensors(path: Path, state: Mapping[str, Any], values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def filled_state(
+    directory: Path, files: Sequence[str], state: Mapping[str, Any], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The template ``state`` filled with the tensors of these files and with ``values``; see `load`."""
+    filled, problems = _read_tensors([directory / name for name in files], state, values)
+    for key, value in state.items():
+        if not isinstance(value, Tensor) and key in values:
+            filled[key] = values[key]
+        elif not isinstance(value, Tensor) and key not in filled:
+            problems.append(f"{key}: expected a value, and it is not in the checkpoint")
+    problems += [f"{key}: in the checkpoint, and not expected" for key in values if key not in state]
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in sorted(problems))
+        msg = f"{directory} does not hold the expected state:\n{lines}"
+        raise ValueError(msg)
+    return {key: filled[key] for key in state}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A safetensors file, synced."""
+    save_file(_on_host_and_apart(tensors), path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors, and JSON values; `TypeError` for what is neither."""
+    tensors = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    return tensors, {key: _json_value(key, value) for key, value in state.items() if key not in tensors}
+
+
+def _read_tensors(
+    paths: Iterable[Path], state: Mapping[str, Any], values: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
     """The tensors that are as expected, and a line for each that is not."""
     filled: dict[str, Any] = {}
-    problems = []
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            saved = set(file.keys())
-            for key, wanted in state.items():
-                if isinstance(wanted, Tensor) and key in saved:
+    problems: list[str] = []
+    saved: set[str] = set()
+    for path in paths:
+        try:
+            with safe_open(path, framework="pt", device="cpu") as file:
+                names = set(file.keys())
+                for key in (key for key, wanted in state.items() if isinstance(wanted, Tensor) and key in names):
                     # A copy: the file's own memory must not outlive the file, and is not ours to write to.
                     found = file.get_tensor(key)
-                    problems += _differences(key, wanted, found)
-                    filled[key] = found.to(wanted.device, copy=True)
-    except SafetensorError as error:
-        msg = f"{path} is damaged: {error}"
-        raise ValueError(msg) from error
+                    problems += _differences(key, state[key], found)
+                    filled[key] = found.to(state[key].device, copy=True)
+        except SafetensorError as error:
+            msg = f"{path} is damaged: {error}"
+            raise ValueError(msg) from error
+        saved |= names
     for key, wanted in state.items():
         if isinstance(wanted, Tensor) and key not in saved:
             what = "the checkpoint has a plain value" if key in values else "it is not in the checkpoint"
@@ -93,7 +113,8 @@ def _read_tensors(path: Path, state: Mapping[str, Any], values: Mapping[str, Any
     return filled, problems
 
 
-def _read_values(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's table; `ValueError` where it is damaged."""
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -1,0 +1,243 @@
+"""One process with four micro-batches a step, two with two, four with one: the same data, losses and weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+HERE = Path(__file__).parent
+SHARE = {1: 4, 2: 2, 4: 1}
+"""Ranks -> micro-batches of each in a step."""
+TIMED = ("train/tokens_per_second", "train/data_wait_share")
+ADAMW = "--optimizer=adamw"
+PLAIN = (
+    ADAMW,
+    "--trainer.max_steps=4",
+    "--trainer.save_steps=2",
+    "--trainer.logging_steps=1",
+    "--trainer.eval_position_buckets=[8, 16]",
+    "--trainer.ema={decay = 0.5}",
+    "--trainer.log_train_accuracy=true",
+)
+PAIRS = (
+    ADAMW,
+    "--dataset.path=pairs.jsonl",
+    "--dataset.text_column=none",
+    "--datacollator.name=pairs",
+    "--datacollator.pack_sequences=false",
+    "--loss={name = 'info_nce', learn_temperature = true, symmetric = true}",
+    "--model.dropout_prob=0.0",
+    "--trainer.max_steps=3",
+    "--trainer.logging_steps=1",
+    "--trainer.gradient_accumulation_steps=1",
+)
+FILES = ("--dataset.path=part-*.txt", "--dataset.streaming=true", "--dataset.shard_streams_by=file")
+CLOSE = 1e-12
+"""Weights in float64 that sums in another order have made, after four steps: they are below 1."""
+
+
+def accumulate(ranks: int) -> str:
+    return f"--trainer.gradient_accumulation_steps={SHARE[ranks]}"
+
+
+def job(name: str, *overrides: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "overrides": [f"--trainer.output_dir={name}", *overrides], "port": free_port(), **more}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def launch(folder: Path, ranks: int, jobs: Sequence[dict[str, Any]]) -> None:
+    """Runs the jobs on so many processes, as a launcher would start them."""
+    (folder / "jobs.json").write_text(json.dumps(list(jobs)))
+    command = [sys.executable, str(HERE / "one_of_many.py")]
+    started = [
+        subprocess.Popen([*command, str(rank), str(ranks), str(folder)], stderr=subprocess.PIPE, text=True)
+        for rank in range(ranks)
+    ]
+    said = [process.communicate(timeout=600)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * ranks, said
+
+
+class Results:
+    """What the runs came to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def of(self, name: str, ranks: int) -> list[dict[str, Any]]:
+        return [json.loads((self.folder / f"{name}-{rank}.json").read_text()) for rank in range(ranks)]
+
+    def seen(self, name: str, ranks: int) -> dict[str, str]:
+        return {place: said for found in self.of(name, ranks) for place, said in found["seen"].items()}
+
+    def lines(self, name: str) -> list[dict[str, float]]:
+        lines = map(json.loads, (self.folder / name / "metrics.jsonl").read_text().splitlines())
+        return [{key: value for key, value in line.items() if key not in TIMED} for line in lines]
+
+    def state(self, name: str, step: int) -> dict[str, Any]:
+        return load_file(self.folder / name / "checkpoints" / str(step) / "state.safetensors")
+
+    def progress(self, name: str, step: int) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / name / f"checkpoints/{step}/progress.json").read_text())
+        return found
+
+    def apart(self, name: str, other: str, step: int) -> float:
+        """The largest difference of two states."""
+        states = self.state(name, step), self.state(other, step)
+        assert states[0].keys() == states[1].keys()
+        return max(float((states[0][key].double() - states[1][key].double()).abs().max()) for key in states[0])
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
+    """Every run of this file, of each number of processes in one go: starting a process takes longer than its runs."""
+    folder = tmp_path_factory.mktemp("ranks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEOBERT_CACHE", str(folder / "cache"))
+        write(folder)
+        mlm = {"double": True, "unmasked": True}
+        resume = "--trainer.resume_from_checkpoint"
+        launch(
+            folder,
+            2,
+            [
+                job("two", *PLAIN, accumulate(2), **mlm),
+                job("pairs2", *PAIRS, "--trainer.per_device_train_batch_size=4", double=True),
+                job("files2", *FILES, "--trainer.max_steps=2"),
+                job("told", *PLAIN, accumulate(2), signal={"1": 1}),
+                job("broken", *PLAIN, accumulate(2), fail={"1": 2}),
+                job("two", *PLAIN, accumulate(2)),
+            ],
+        )
+        for old in ("two-0.json", "two-1.json"):
+            (folder / old).rename(folder / f"taken-{old}")
+        launch(
+            folder,
+            1,
+            [
+                job("one", *PLAIN, accumulate(1), **mlm),
+                job("pairs1", *PAIRS, "--trainer.per_device_train_batch_size=8", double=True),
+                job("one_of_two", *PLAIN, accumulate(1), f"{resume}=two/checkpoints/2", **mlm),
+                job("files1", *FILES, "--trainer.max_steps=3", accumulate(1), f"{resume}=files2/checkpoints/2"),
+                job("more", *PLAIN, accumulate(2), f"{resume}=two/checkpoints/2"),
+            ],
+        )
+        launch(
+            folder,
+            4,
+            [
+                job("four", *PLAIN, accumulate(4), **mlm),
+                job("four_of_two", *PLAIN, accumulate(4), f"{resume}=two/checkpoints/2", **mlm),
+            ],
+        )
+        yield Results(folder)
+
+
+def write(folder: Path) -> None:
+    conftest = importlib.util.spec_from_file_location("shared", HERE.parents[1] / "conftest.py")
+    assert conftest is not None
+    assert conftest.loader is not None
+    shared = importlib.util.module_from_spec(conftest)
+    conftest.loader.exec_module(shared)
+    shared.write_workdir(folder)
+    rng = random.Random(1)
+    texts = [" ".join(rng.choices(shared.WORDS, k=rng.randint(4, 20))) for _ in range(120)]
+    rows = (json.dumps({"query": query, "positive": text}) for query, text in zip(texts[:60], texts[60:], strict=True))
+    (folder / "pairs.jsonl").write_text("\n".join(rows) + "\n")
+    for number in range(2):
+        (folder / f"part-{number}.txt").write_text("\n".join(texts[number * 60 :][:60]) + "\n")
+
+
+@pytest.mark.parametrize(("name", "ranks"), [("two", 2), ("four", 4)])
+def test_data_losses_and_weights_are_those_of_one_process(results: Results, name: str, ranks: int) -> None:
+    found = results.of(name if ranks == 4 else "taken-two", ranks)
+    assert [one["status"] for one in found] == [0] * ranks
+    seen = {place: said for one in found for place, said in one["seen"].items()}
+    assert seen == results.seen("one", 1)
+    assert len(seen) == 4 * 4
+    for line, expected in zip(results.lines(name), results.lines("one"), strict=True):
+        assert line == pytest.approx(expected, rel=1e-10)
+    assert results.apart(name, "one", 4) < CLOSE
+    progress, expected = results.progress(name, 4), results.progress("one", 4)
+    for key in ("cursor", "tokens_seen", "step"):
+        assert progress[key] == expected[key]
+
+
+def test_the_first_process_alone_speaks(results: Results) -> None:
+    first, second = results.of("taken-two", 2)
+    assert "step 4/4" in first["out"]
+    assert "results:" in first["out"]
+    assert second["out"] == ""
+    assert second["err"] == ""
+
+
+@pytest.mark.parametrize(("name", "ranks"), [("one_of_two", 1), ("four_of_two", 4)])
+def test_a_checkpoint_goes_on_with_another_number_of_processes(results: Results, name: str, ranks: int) -> None:
+    found = results.of(name, ranks)
+    assert [one["status"] for one in found] == [0] * ranks
+    assert f"made by 2 processes, and this run has {ranks}" in found[0]["out"]
+    whole = results.seen("one", 1)
+    assert results.seen(name, ranks) == {place: said for place, said in whole.items() if int(place.split()[0]) >= 2}
+    assert results.apart(name, "one", 4) < CLOSE
+
+
+def test_another_number_of_micro_batches_in_all_is_refused(results: Results) -> None:
+    (found,) = results.of("more", 1)
+    assert found["status"] == 2
+    assert "a step had 4 micro-batches on all of them together, and would have 2" in found["err"]
+    assert "trainer.gradient_accumulation_steps = 4 keeps it" in found["err"]
+
+
+def test_examples_of_all_ranks_are_compared(results: Results) -> None:
+    """Two processes with four pairs each are one with eight."""
+    assert [one["status"] for one in results.of("pairs2", 2)] == [0, 0]
+    for line, expected in zip(results.lines("pairs2"), results.lines("pairs1"), strict=True):
+        assert line == pytest.approx(expected, rel=1e-9)
+    assert results.apart("pairs2", "pairs1", 3) < CLOSE
+
+
+def test_a_stream_by_file_is_refused_on_another_number_of_processes(results: Results) -> None:
+    assert [one["status"] for one in results.of("files2", 2)] == [0, 0]
+    assert len(results.progress("files2", 2)["cursor"]["places"]) == 2
+    (found,) = results.of("files1", 1)
+    assert found["status"] == 2
+    assert "by file, 2 files over 2 ranks" in found["err"]
+
+
+def test_a_signal_to_one_process_stops_all_after_the_same_step(results: Results) -> None:
+    first, second = results.of("told", 2)
+    assert [first["status"], second["status"]] == [143, 143]
+    assert "stopped by a signal at step 2 of 4" in first["out"]
+    assert second["out"] == ""
+    assert results.progress("told", 2)["step"] == 2
+
+
+def test_where_one_process_fails_all_end_and_it_says_why(results: Results) -> None:
+    first, second = results.of("broken", 2)
+    assert (first["status"], first["err"]) == (1, "")
+    assert second["status"] == 2
+    assert second["err"].startswith(
+        "neobert-run: rank 1: this file cannot be read\nthe run got to step 2, which is saved"
+    )
+    assert results.progress("broken", 2)["step"] == 2
+
+
+def test_a_folder_that_is_taken_is_refused_once(results: Results) -> None:
+    first, second = results.of("two", 2)
+    assert first["status"] == 2
+    assert "already holds a run" in first["err"]
+    assert (second["status"], second["err"]) == (1, "")
