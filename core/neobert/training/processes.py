@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +26,8 @@ LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 CLAIM = "neobert/who-tells"
 FIRST_CLAIMS = timedelta(seconds=2)
 """How long the others leave it to the first rank to tell what went wrong, which may be the same on all."""
+STAYS = 1.0
+"""Seconds that the first rank stays reachable once it has claimed."""
 
 
 def launched_processes() -> int:
@@ -94,7 +98,7 @@ def _join(trainer: TrainerOptions) -> Ranks:
 def _leave() -> None:
     from accelerate.state import PartialState
 
-    with suppress(RuntimeError):
+    if dist.is_initialized():
         dist.destroy_process_group()
     PartialState._reset_state()
 
@@ -110,6 +114,10 @@ def _one_answer(ranks: Ranks) -> Iterator[None]:
     except BaseException as error:
         if not _claims(store, ranks):
             raise SystemExit(1) from error
+        if ranks.first:
+            # The others meet a closed connection, and find the claim: what holds it may go with this process.
+            _leave()
+            time.sleep(STAYS)
         if isinstance(error, UserError) and not ranks.first:
             msg = f"rank {ranks.rank}: {error}"
             raise UserError(msg) from error
@@ -125,14 +133,14 @@ def _claims(store: Any, ranks: Ranks) -> bool:
             with suppress(RuntimeError):
                 store.wait([CLAIM], FIRST_CLAIMS)
         return bool(store.compare_set(CLAIM, "", str(ranks.rank)) == str(ranks.rank).encode())
-    except RuntimeError:  # the store went with the process that has it
-        return ranks.first
+    except RuntimeError:  # the store went with rank 0, which had no time to claim
+        return ranks.rank == 1
 
 
 def _lost(error: BaseException) -> str | None:
     """What an error of the connection means; None for any other."""
-    text = str(error)
-    if not isinstance(error, dist.DistError) and not (isinstance(error, RuntimeError) and "gloo" in text.lower()):
+    text = re.sub(r"^\[[^]]*\.cc:\d+\] ", "", str(error)).partition(" This is typically")[0]
+    if not isinstance(error, dist.DistError) and not (isinstance(error, RuntimeError) and "gloo" in str(error)):
         return None
     what = "took longer than trainer.rank_timeout" if "imed out" in text else "ended without a word"
     return (

@@ -48,7 +48,7 @@ class Ranks:
         padded = torch.zeros_like(texts[0])
         padded[: len(mine)] = mine
         dist.all_gather(texts, padded, group=host_group())
-        return [json.loads(bytes(text[:size].tolist())) for text, size in zip(texts, sizes.tolist(), strict=True)]
+        return [json.loads(text[:size].numpy().tobytes()) for text, size in zip(texts, sizes.tolist(), strict=True)]
 
     def from_first(self, work: Callable[[], Any]) -> Any:
         """What ``work`` gives on the first rank, which alone does it while the others wait: a JSON value.

@@ -82,6 +82,8 @@ def watched(seen: Seen, rank: int, ranks: int, job: dict[str, Any]) -> Iterator[
         for data in steps(self, cursor, first_step):
             if data.step == job.get("signal", {}).get(str(rank)):
                 os.kill(os.getpid(), signal.SIGTERM)
+            if data.step == job.get("kill", {}).get(str(rank)):
+                os.kill(os.getpid(), signal.SIGKILL)
             if data.step == job.get("fail", {}).get(str(rank)):
                 msg = "this file cannot be read"
                 raise UserError(msg)

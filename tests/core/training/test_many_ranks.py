@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -41,7 +42,11 @@ PAIRS = (
     "--trainer.logging_steps=1",
     "--trainer.gradient_accumulation_steps=1",
 )
-FILES = ("--dataset.path=part-*.txt", "--dataset.streaming=true", "--dataset.shard_streams_by=file")
+FILES = (
+    "--dataset={name = 'files', path = 'part-*.txt', streaming = true, max_seq_length = 32, eval_path = 'corpus.txt'}",
+    "--dataset.shard_streams_by=file",
+    "--dataset.eval_samples=none",
+)
 CLOSE = 1e-12
 """Weights in float64 that sums in another order have made, after four steps: they are below 1."""
 
@@ -50,8 +55,10 @@ def accumulate(ranks: int) -> str:
     return f"--trainer.gradient_accumulation_steps={SHARE[ranks]}"
 
 
-def job(name: str, *overrides: str, **more: Any) -> dict[str, Any]:
-    return {"name": name, "overrides": [f"--trainer.output_dir={name}", *overrides], "port": free_port(), **more}
+def job(name: str, *overrides: str, folder: str | None = None, **more: Any) -> dict[str, Any]:
+    """A run of this name, in a folder of its own unless told."""
+    where = f"--trainer.output_dir={folder or name}"
+    return {"name": name, "overrides": [where, *overrides], "port": free_port(), **more}
 
 
 def free_port() -> int:
@@ -60,8 +67,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def launch(folder: Path, ranks: int, jobs: Sequence[dict[str, Any]]) -> None:
-    """Runs the jobs on so many processes, as a launcher would start them."""
+def launch(folder: Path, ranks: int, jobs: Sequence[dict[str, Any]], killed: int | None = None) -> None:
+    """Runs the jobs on so many processes, as a launcher would start them; ``killed``: the one that its last job kills."""
     (folder / "jobs.json").write_text(json.dumps(list(jobs)))
     command = [sys.executable, str(HERE / "one_of_many.py")]
     started = [
@@ -69,7 +76,8 @@ def launch(folder: Path, ranks: int, jobs: Sequence[dict[str, Any]]) -> None:
         for rank in range(ranks)
     ]
     said = [process.communicate(timeout=600)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * ranks, said
+    expected = [-signal.SIGKILL if rank == killed else 0 for rank in range(ranks)]
+    assert [process.returncode for process in started] == expected, said
 
 
 class Results:
@@ -120,11 +128,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
                 job("files2", *FILES, "--trainer.max_steps=2"),
                 job("told", *PLAIN, accumulate(2), signal={"1": 1}),
                 job("broken", *PLAIN, accumulate(2), fail={"1": 2}),
-                job("two", *PLAIN, accumulate(2)),
+                job("taken", *PLAIN, accumulate(2), folder="two"),
+                job("killed", *PLAIN, accumulate(2), kill={"1": 2}),
             ],
+            killed=1,
         )
-        for old in ("two-0.json", "two-1.json"):
-            (folder / old).rename(folder / f"taken-{old}")
         launch(
             folder,
             1,
@@ -164,9 +172,8 @@ def write(folder: Path) -> None:
 
 @pytest.mark.parametrize(("name", "ranks"), [("two", 2), ("four", 4)])
 def test_data_losses_and_weights_are_those_of_one_process(results: Results, name: str, ranks: int) -> None:
-    found = results.of(name if ranks == 4 else "taken-two", ranks)
-    assert [one["status"] for one in found] == [0] * ranks
-    seen = {place: said for one in found for place, said in one["seen"].items()}
+    assert [one["status"] for one in results.of(name, ranks)] == [0] * ranks
+    seen = results.seen(name, ranks)
     assert seen == results.seen("one", 1)
     assert len(seen) == 4 * 4
     for line, expected in zip(results.lines(name), results.lines("one"), strict=True):
@@ -178,7 +185,7 @@ def test_data_losses_and_weights_are_those_of_one_process(results: Results, name
 
 
 def test_the_first_process_alone_speaks(results: Results) -> None:
-    first, second = results.of("taken-two", 2)
+    first, second = results.of("two", 2)
     assert "step 4/4" in first["out"]
     assert "results:" in first["out"]
     assert second["out"] == ""
@@ -237,7 +244,13 @@ def test_where_one_process_fails_all_end_and_it_says_why(results: Results) -> No
 
 
 def test_a_folder_that_is_taken_is_refused_once(results: Results) -> None:
-    first, second = results.of("two", 2)
+    first, second = results.of("taken", 2)
     assert first["status"] == 2
     assert "already holds a run" in first["err"]
     assert (second["status"], second["err"]) == (1, "")
+
+
+def test_a_process_that_is_killed_is_missed(results: Results) -> None:
+    (first,) = results.of("killed", 1)
+    assert first["status"] == 2
+    assert "another process of this run ended without a word" in first["err"]
