@@ -101,8 +101,6 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
         *(f"--dataset.select.{name}.eval_samples=5" for name in PAIRS if name not in ("msmarco", "squad", "paq")),
         "--dataset.select.all_nli.eval_split=eval",
         "--loss.chunk_tokens=128",
-        "--trainer.gradient_accumulation_steps=1",
-        "--trainer.per_device_train_batch_size=4",
         "--trainer.eval_train_candidates=20",
     ),
     "neobert/base_packed.toml": (
