@@ -34,7 +34,9 @@ json_values = st.recursive(
 keys = st.sampled_from(
     ["trainer.max_steps", "model", "model.attn_backend", "dataset.path", "optimizer.betas", "trainer.ema", "trackers"]
 )
-toml_values = st.sampled_from(["1", '"x"', "[]", "{}", "{name = 1}", "none", "nan", "1e999", "'''", "\x00", "[[", "2020-01-01"])
+toml_values = st.sampled_from(
+    ["1", '"x"', "[]", "{}", "{name = 1}", "none", "nan", "1e999", "'''", "\x00", "[[", "2020-01-01"]
+)
 
 
 @st.composite

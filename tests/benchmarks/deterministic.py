@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.deterministic RECIPE [--steps 50] [--rounds 3] [OVERRIDE ...]
 
-Prints the median tokens a second of each, over the second half of the steps, and their ratio. Each round is a process of
-its own.
+Prints the median tokens a second of each, over the second half of the steps, and their ratio. Each round is a process
+of its own.
 """
 
 from __future__ import annotations

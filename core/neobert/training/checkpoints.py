@@ -116,7 +116,9 @@ def prune(parent: Path, keep: int | None, spare: Collection[int | None] = ()) ->
     intact, notes = _first_intact(path for path in ours.values() if path not in going)
     if intact is None:
         last, _ = _first_intact(going)
-        notes += [f"{last} stays, though trainer.save_total_limit = {keep}: it is the newest intact one"] if last else []
+        notes += (
+            [f"{last} stays, though trainer.save_total_limit = {keep}: it is the newest intact one"] if last else []
+        )
         going = [path for path in going if path != last]
     for path in going:
         remove_folder(path)
