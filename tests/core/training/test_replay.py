@@ -122,8 +122,7 @@ def test_a_run_that_diverged(go: Run, capsys: pytest.CaptureFixture[str]) -> Non
     assert sorted(str(path) for path in Path("run").rglob("*")) == before
     assert f"step {step}, from the weights of step {step - 1} (run/checkpoints/{step - 1}), on cpu" in printed
     assert "the run said: the gradient is not finite" in printed
-    assert "micro-batch 1: the first output that is not finite: encoder." in printed
-    assert "the first gradients that are not finite" in printed
+    assert "the first gradients that are not finite: " in printed
     assert main(["--replay", "run"]) == 0, "the newest of a run"
     shutil.rmtree(f"run/checkpoints/{step - 1}")
     assert main(["--replay", "run"]) == 2
