@@ -127,14 +127,9 @@ def prune(parent: Path, keep: int | None, spare: Collection[int | None] = ()) ->
     intact, notes = _first_intact(path for path in ours.values() if path not in going)
     if intact is None:
         last, _ = _first_intact(going)
-<<<<<<< HEAD
-        if last is not None:
-            notes.append(f"{last} stays, though trainer.save_total_limit = {keep}: it is the newest intact one")
-=======
         notes += (
             [f"{last} stays, though trainer.save_total_limit = {keep}: it is the newest intact one"] if last else []
         )
->>>>>>> watch
         going = [path for path in going if path != last]
     for path in going:
         remove_folder(path)
