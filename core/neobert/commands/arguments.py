@@ -105,6 +105,19 @@ FLAGS = (
         "replay",
     ),
     Flag(
+        "--fill",
+        (),
+        "print RECIPE with every key that it leaves out, at its default and with its help",
+        "fill",
+        takes_recipe=True,
+    ),
+    Flag(
+        "--diff", ("A", "B"), "how two recipes differ; a run's or a checkpoint's folder stands for its recipe", "diff"
+    ),
+    Flag("--list-recipes", (), "list the recipes that come with the tool: neobert-run NAME runs one", "list_recipes"),
+    Flag("--copy-recipe", ("NAME", "FILE"), "copy such a recipe, to change it", "copy_recipe"),
+    Flag("--schema", (), "print a JSON schema of recipes, by which editors complete and check them", "schema"),
+    Flag(
         "--list-plugins",
         (),
         "list what a recipe can name: where it comes from, whether it runs here",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neobert.recipe import load_recipe, render_check
+from neobert.recipe.shipped import recipe_path
 
 if TYPE_CHECKING:
     from neobert.commands.arguments import Arguments
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def run(arguments: Arguments) -> int:
     """Prints the resolved recipe, its parts and its costs; every mistake in it raises `RecipeError`."""
-    recipe = load_recipe(Path(arguments.path), arguments.overrides)
+    recipe = load_recipe(recipe_path(arguments.path), arguments.overrides)
 
     from neobert.training.inspect import describe
 

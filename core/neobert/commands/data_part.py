@@ -21,8 +21,9 @@ def data_part(arguments: Arguments) -> Iterator[tuple[Recipe, DataParts]]:
     from rich.console import Console
 
     from neobert.recipe import load_recipe
+    from neobert.recipe.shipped import recipe_path
 
-    recipe = load_recipe(Path(arguments.path), arguments.overrides)
+    recipe = load_recipe(recipe_path(arguments.path), arguments.overrides)
 
     from neobert.training.data_parts import build_data_parts
     from neobert.training.devices import place

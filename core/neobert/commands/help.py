@@ -11,6 +11,8 @@ usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run RECIPE --show-batch [N] | --data-report | --audit-data STEPS
        neobert-run RECIPE --profile STEPS
        neobert-run RECIPE --preprocess [--output FOLDER]
+       neobert-run RECIPE --fill
+       neobert-run --list-recipes | --copy-recipe NAME FILE | --diff A B | --schema
        neobert-run --status RUN [--json]
        neobert-run --replay FOLDER
        neobert-run --list-plugins [--kind KIND] [--json] | --list-plugins --all
@@ -18,7 +20,7 @@ usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run --export CHECKPOINT FOLDER [--ema]
        neobert-run --evaluate FOLDER --tasks KIND=FILE ... [--output FILE]
 
-Trains a text encoder as a recipe (a TOML file) says.
+Trains a text encoder as a recipe (a TOML file, or the name of one that comes with the tool) says.
 """
 
 _OVERRIDES = """\
@@ -30,8 +32,8 @@ overrides: any key of the recipe, and any whole part
 """
 
 _MORE = """\
-exit status: 0 done; 1 (--status) neither running nor at its end; 2 a mistake to mend, said in full; 3 the data ended
-             before trainer.max_steps; 130 and 143 interrupted, checkpoint saved
+exit status: 0 done; 1 (--status) neither running nor at its end, (--diff) different; 2 a mistake to mend, said in
+             full; 3 the data ended before trainer.max_steps; 130 and 143 interrupted, checkpoint saved
 environment: NEOBERT_PLUGINS   load the built-ins and the entry points named here (commas between), no others
              NEOBERT_CACHE     the folder of tokenized text and other things that can be made again
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neobert.recipe import load_recipe
+from neobert.recipe.shipped import recipe_path
 
 if TYPE_CHECKING:
     from neobert.commands.arguments import Arguments
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def run(arguments: Arguments) -> int:
     """Notes go to stderr, the tables to stdout."""
-    recipe = load_recipe(Path(arguments.path), arguments.overrides)
+    recipe = load_recipe(recipe_path(arguments.path), arguments.overrides)
     output = Path(arguments.value("--output") or f"{recipe.trainer.output_dir}-data")
 
     from rich.console import Console

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neobert import libraries
 from neobert.errors import UserError
 from neobert.recipe import load_recipe
+from neobert.recipe.shipped import recipe_path
 
 if TYPE_CHECKING:
     from neobert.commands.arguments import Arguments
@@ -19,7 +19,7 @@ def run(arguments: Arguments) -> int:
     if not value.isdecimal() or int(value) < 1:
         msg = f"--profile {value}: expected how many steps, 1 or more"
         raise UserError(msg)
-    recipe = load_recipe(Path(arguments.path), arguments.overrides)
+    recipe = load_recipe(recipe_path(arguments.path), arguments.overrides)
     libraries.import_libraries()
 
     from rich.console import Console

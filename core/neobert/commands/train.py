@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neobert import libraries
 from neobert.errors import UserError
 from neobert.recipe import load_recipe
+from neobert.recipe.shipped import recipe_path
 
 if TYPE_CHECKING:
     from neobert.commands.arguments import Arguments
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run(arguments: Arguments) -> int:
     """Loads the recipe, every mistake in it first, and only then what training needs."""
     with _one_answer_a_machine():
-        recipe = load_recipe(Path(arguments.path), arguments.overrides)
+        recipe = load_recipe(recipe_path(arguments.path), arguments.overrides)
     libraries.import_libraries()
 
     from neobert.training.run import run as train

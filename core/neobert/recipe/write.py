@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -18,24 +19,33 @@ from neobert.toml_text import key_of, recipe_fields, toml_item
 if TYPE_CHECKING:
     from neobert.recipe.tree import Recipe
 
+WIDTH = 110
 HEADER = "The effective recipe: every value filled in. It runs again as it is, with another trainer.output_dir."
 
 
-def recipe_text(recipe: Recipe) -> str:
-    """The recipe's TOML. Unset keys are comments, and those whose default is not unset stand in ``unset``."""
+def recipe_text(recipe: Recipe, *, with_help: bool = False) -> str:
+    """The recipe's TOML. Unset keys are comments, and those whose default is not unset stand in ``unset``.
+
+    ``with_help``: what each key is for stands above it.
+    """
     document = tomlkit.document()
     document.add(tomlkit.comment(HEADER))
     unset = [dotted(path) for path in _unset_keys(recipe)]
     if unset:
         document.add("unset", toml_item(unset))
-    _add(document, {attribute.name: getattr(recipe, attribute.name) for attribute in recipe.tables()}, {})
+    tables = {attribute.name: getattr(recipe, attribute.name) for attribute in recipe.tables()}
+    _add(document, tables, {}, with_help=with_help)
     return tomlkit.dumps(document)
 
 
-def _add(container: Any, values: Mapping[str, Any], attributes: Mapping[str, Attribute[Any]]) -> None:
+def _add(
+    container: Any, values: Mapping[str, Any], attributes: Mapping[str, Attribute[Any]], *, with_help: bool
+) -> None:
     """Adds keys to a table: first what fits on a line, then what has keys of its own, as TOML wants it."""
     tables = {key: value for key, value in values.items() if _is_part_like(value)}
     for key, value in values.items():
+        if with_help and key in attributes and key not in tables:
+            _explain(container, attributes[key])
         if value is None:
             container.add(tomlkit.comment(f"{dotted((key,))} ="))
         elif key not in tables:
@@ -44,17 +54,23 @@ def _add(container: Any, values: Mapping[str, Any], attributes: Mapping[str, Att
         if isinstance(value, list | tuple):
             items = tomlkit.aot()
             for item in value:
-                items.append(_table(item))
+                items.append(_table(item, with_help=with_help))
             container.add(key, items)
         else:
-            container.add(key, _table(value))
+            container.add(key, _table(value, with_help=with_help))
 
 
-def _table(value: Any) -> Any:
+def _explain(container: Any, attribute: Attribute[Any]) -> None:
+    """The key's help as a comment, in lines that fit."""
+    for line in wrap(str(attribute.metadata.get("help", "")), WIDTH):
+        container.add(tomlkit.comment(line))
+
+
+def _table(value: Any, *, with_help: bool) -> Any:
     """A part, an instance of an options class, or a mapping of those, as a table."""
     table = tomlkit.table()
     if isinstance(value, Mapping):
-        _add(table, value, {})
+        _add(table, value, {}, with_help=with_help)
         return table
     holders = [value]
     if isinstance(value, Part):
@@ -62,7 +78,7 @@ def _table(value: Any) -> Any:
         holders = [holder for holder in (value.served, value.options) if holder is not None]
     fields = {key_of(attribute): (attribute, holder) for holder in holders for attribute in recipe_fields(type(holder))}
     values = {key: getattr(holder, attribute.name) for key, (attribute, holder) in fields.items()}
-    _add(table, values, {key: attribute for key, (attribute, _) in fields.items()})
+    _add(table, values, {key: attribute for key, (attribute, _) in fields.items()}, with_help=with_help)
     return table
 
 
