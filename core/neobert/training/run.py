@@ -44,7 +44,11 @@ def run(recipe: Recipe, console: Console | None = None) -> int:
     display = make_display(console or Console(highlight=False))
     placement = place(recipe.trainer)
     memory = MemoryAnswer(recipe)
-    with memory.given(), ExitStack() as stack:
+    return memory.given(lambda: _run(recipe, placement, display, memory))
+
+
+def _run(recipe: Recipe, placement: Placement, display: Display, memory: MemoryAnswer) -> int:
+    with ExitStack() as stack:
         stack.enter_context(notes_of_parts(display))
         stack.enter_context(clear_compile_failures(recipe.trainer))
         stack.enter_context(deterministic(recipe.trainer, placement.device))
@@ -132,8 +136,13 @@ def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, r
         try:
             display.start(trainer.max_steps, position.step)
             recorder.start(parts, position)
-            with saved_when_short(recorder, position, recipe, parts.free):
-                train(parts, position, trainer, recorder, stop, rollback)
+            saved_when_short(
+                lambda: train(parts, position, trainer, recorder, stop, rollback),
+                recorder,
+                position,
+                recipe,
+                parts.free,
+            )
         finally:
             display.stop()
         if position.step < trainer.max_steps and not position.ended:
