@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,21 +56,19 @@ class MemoryAnswer:
     vocab_size: int | None = None
     """Known once the tokenizer is built."""
 
-    @contextmanager
-    def given(self) -> Iterator[None]:
-        """Inside, whatever is about memory becomes a UserError."""
+    def given(self, work: Callable[[], int]) -> int:
+        """What ``work`` returns; whatever it raises about memory becomes a UserError."""
         said, outcome = None, ""
         try:
-            yield
+            return work()
         except OutOfMemoryError as error:
             said, outcome = error.said, error.outcome
         except Exception as error:
             said = shortage(error)
             if said is None:
                 raise
-        # Out of the except clause: the exception held on to every frame, and their tensors.
-        if said is not None:
-            raise UserError(self._text(said, outcome))
+        # Out of the except clauses: the exception held on to every frame of the run, and they to their tensors.
+        raise UserError(self._text(said, outcome))
 
     def _text(self, said: str, outcome: str) -> str:
         lines = [f"out of memory: {said}"]
@@ -87,24 +84,24 @@ class MemoryAnswer:
         return "\n".join([*lines, *([outcome] if outcome else [])])
 
 
-@contextmanager
 def saved_when_short(
-    recorder: Recorder, position: Position, recipe: Recipe, free: Callable[[], None]
-) -> Iterator[None]:
-    """Inside, a shortage of memory is raised as `OutOfMemoryError`, with the position saved where it is whole.
+    work: Callable[[], None], recorder: Recorder, position: Position, recipe: Recipe, free: Callable[[], None]
+) -> None:
+    """Does the work. A shortage of memory in it is raised as `OutOfMemoryError`, with the position saved where it is
+    whole.
 
     ``free`` gives back what the step that failed had.
     """
-    said = None
     try:
-        yield
+        work()
     except Exception as error:
         said = shortage(error)
         if said is None:
             raise
-    if said is not None:
-        free()
-        raise OutOfMemoryError(f"{said} (in step {position.step + 1} or before it)", _saved(recorder, position, recipe))
+    else:
+        return
+    free()
+    raise OutOfMemoryError(f"{said} (in step {position.step + 1} or before it)", _saved(recorder, position, recipe))
 
 
 def _saved(recorder: Recorder, position: Position, recipe: Recipe) -> str:

@@ -45,10 +45,14 @@ ENDS: dict[int, State] = {0: "finished", DATA_ENDED: "ended"}
 def run(recipe: Recipe, console: Console | None = None) -> int:
     """Runs a recipe. Returns 0 at ``max_steps``; where it ended sooner, 3 at the data's end, 143 or 130 at a signal."""
     memory = MemoryAnswer(recipe)
-    with memory.given(), ExitStack() as stack:
+    return memory.given(lambda: _run(recipe, console or Console(highlight=False), memory))
+
+
+def _run(recipe: Recipe, console: Console, memory: MemoryAnswer) -> int:
+    with ExitStack() as stack:
         ranks = stack.enter_context(joined_processes(recipe.trainer))
         refuse_unfit_device(recipe)
-        display = make_display(console or Console(highlight=False), silent=not ranks.first)
+        display = make_display(console, silent=not ranks.first)
         placement = place(recipe.trainer)
         stack.enter_context(notes_of_parts(display))
         stack.enter_context(clear_compile_failures(recipe.trainer))
@@ -152,8 +156,13 @@ def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, r
         try:
             display.start(trainer.max_steps, position.step)
             recorder.start(parts, position)
-            with saved_when_short(recorder, position, recipe, parts.free):
-                train(parts, position, trainer, recorder, stop, rollback)
+            saved_when_short(
+                lambda: train(parts, position, trainer, recorder, stop, rollback),
+                recorder,
+                position,
+                recipe,
+                parts.free,
+            )
         finally:
             display.stop()
         if position.step < trainer.max_steps and not position.ended:
