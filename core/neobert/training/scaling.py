@@ -32,7 +32,7 @@ class Costs:
 def costs(parameters: int, ranks: int, *, moments: int = 2, average: bool = False) -> Costs:
     """Of each of ``ranks`` processes with all weights (`neobert.training.gradient_sums`).
 
-    ``parameters``: trained ones. ``moments``: tensors of its size that the optimizer keeps of each: 2 for adamw.
+    ``parameters``: trained ones. ``moments``: how many the optimizer keeps for each: 2 for adamw.
     A sum over n processes has each send 2 (n - 1) / n times its size: a share of it to each of the others, and back.
     """
     whole = FP32 * parameters

@@ -68,7 +68,7 @@ def free_port() -> int:
 
 
 def launch(folder: Path, ranks: int, jobs: Sequence[dict[str, Any]], killed: int | None = None) -> None:
-    """Runs the jobs on so many processes, as a launcher would start them; ``killed``: who the last job kills."""
+    """Runs the jobs on so many processes, as a launcher would. ``killed``: the one that the last job kills."""
     (folder / "jobs.json").write_text(json.dumps(list(jobs)))
     command = [sys.executable, str(HERE / "one_of_many.py")]
     started = [
