@@ -63,7 +63,8 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
         *_FEW,
         "--model.weights=FOLDER/runs/pretrain",
         "--tokenizer.path=FOLDER/runs/pretrain",
-        "--dataset.roots=[]",
+        "--dataset.sources.packages.roots=['numpy']",
+        "--trainer.eval_train_candidates=20",
         "--trainer.per_device_train_batch_size=8",
     ),
     "neobert/stage1.toml": (

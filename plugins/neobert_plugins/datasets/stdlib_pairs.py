@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("neobert.datasets")
 
-_FORMAT = "2"
+_FORMAT = "3"
 _PROSE = ("docstrings", "comments", "topics")
 _OF_PROSE = {"crops": crop_pairs, "context": context_pairs}
 
@@ -68,7 +68,8 @@ def _build(folder: Path, library: list[Source], further: list[Source], options: 
     from neobert_plugins.datasets.quiet import bars_on_terminals_only
 
     held_out = held_out_modules(library, options)
-    trained = [*(source for source in library if source.group not in held_out), *further]
+    own = [source for source in library if source.group not in held_out] if options.library else []
+    trained = [*own, *further]
     evaluated = [source for source in library if source.group in held_out]
     found = {"eval": _rows(evaluated, ("docstring_code",)), "train": _rows(trained, options.forms)}
     for form, pairs_of in _OF_PROSE.items():
@@ -76,6 +77,8 @@ def _build(folder: Path, library: list[Source], further: list[Source], options: 
             texts = (document.text for document in documents_of(trained, _PROSE) if document.group not in held_out)
             found["train"] += [Row(*pair) for text in texts for pair in pairs_of(text)]
     splits, left_out = _without_repeats(found)
+    if not options.library:
+        splits["eval"] = []  # no pair to train on has a text of theirs all the same
     if not splits["train"]:
         msg = f"dataset stdlib_pairs: no pair of the forms {', '.join(options.forms)} in {len(trained)} modules"
         raise UserError(msg)

@@ -32,6 +32,13 @@ class StandardLibraryPairs:
     roots: tuple[str, ...] = field(
         default=(), metadata={"help": "further installed packages to train on, by import name; none is imported"}
     )
+    library: bool = field(
+        default=True,
+        metadata={
+            "help": "train on the library and evaluate on what is held out of it; false: train on roots alone and "
+            "evaluate on nothing, in a mixture beside a source that has the library"
+        },
+    )
     eval_share: float = field(
         default=0.015,
         validator=and_(ge(0.0), lt(1.0)),
@@ -49,6 +56,12 @@ class StandardLibraryPairs:
         validator=min_len(1),
         metadata={"help": "the text that the share is of: dataset stdlib's `material` in the encoder's pretraining"},
     )
+
+    def check(self, recipe: Any) -> list[str]:
+        """Nothing to train on."""
+        if self.library or self.roots:
+            return []
+        return ["library = false, and no roots: that leaves nothing to train on; name packages in roots"]
 
     def build(self, context: BuildContext) -> dict[str, Any]:
         """``train`` of all forms, ``eval`` of docstrings and code of held-out modules: rows ``query`` and ``positive``;

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from neobert import UserError
+from neobert.errors import RecipeError
 from neobert.recipe import load_recipe
 from neobert.testing import check_dataset
 from neobert_plugins.datasets import stdlib
@@ -221,8 +222,8 @@ def test_the_pretraining_recipe_holds_out_the_same_modules():
     """With its options as they are: an encoder that it makes has seen nothing that is evaluated on here."""
     recipe, defaults = load_recipe(RECIPE), StandardLibraryPairs()
     assert recipe.dataset.name == "stdlib"
-    tuned = load_recipe(RECIPE.with_name("contrastive.toml")).dataset.options
-    for options in (defaults, tuned):
+    tuned = load_recipe(RECIPE.with_name("contrastive.toml")).dataset.sources
+    for options in (defaults, *(source.options for source in tuned.values())):
         assert recipe.dataset.material == options.eval_material
         assert recipe.dataset.eval_share == options.eval_share
         assert recipe.dataset.reserved_share == options.reserved_share
@@ -265,6 +266,29 @@ def test_every_form_is_trained_on_and_docstrings_of_code_are_evaluated_on(librar
     texts = set(more["train"]["query"])
     for group in held_out & topics.keys():
         assert not {query for query, _ in crop_pairs(topics[group])} & texts
+
+
+def test_packages_alone_train_on_no_text_that_the_library_holds_out(library, tmp_path, monkeypatch):
+    held_out = build()["eval"]
+    package = tmp_path / "site" / "further"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    for number in range(40):  # the library again, and a module of its own
+        (package / f"copy{number}.py").write_text((library / f"module{number}.py").read_text())
+    (package / "own.py").write_text((library / "module1.py").read_text().replace("Says in 1 plain", "Speaks in many"))
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    splits = build(library=False, roots=("further",))
+    assert set(splits) == {"train"}
+    assert any(query.startswith("Speaks in many") for query in splits["train"]["query"])
+    assert len(splits["train"]) == 41 - len(held_out)
+    assert not set(held_out["query"]) & set(splits["train"]["query"])
+
+
+def test_packages_alone_need_packages():
+    with pytest.raises(RecipeError, match="no roots: that leaves nothing to train on"):
+        load_recipe(
+            RECIPE, ["--dataset={name = 'stdlib_pairs', library = false}", "--datacollator=pairs", "--loss=info_nce"]
+        )
 
 
 def test_read_once_until_a_file_changes(library, monkeypatch):
