@@ -31,7 +31,7 @@ class FirstFaults:
             for name, module in objective.named_modules()
         ]
         handles += [
-            parameter.register_post_accumulate_grad_hook(self._gradient_of(name))
+            parameter.register_post_accumulate_grad_hook(self._gradient_of(name))  # type: ignore[no-untyped-call]
             for name, parameter in objective.named_parameters()
             if parameter.requires_grad
         ]
