@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,14 @@ from neobert.training.summary import guard_lines, left_out_lines, mixture_lines,
 from neobert.training.unigram import asks_for_tokens, unigram_cross_entropy
 
 SUMMARY_FILE = "summary.json"
+
+
+def is_finished(directory: Path, step: int) -> bool:
+    """Whether a run came to its summary at this step."""
+    try:
+        return bool(json.loads((directory / SUMMARY_FILE).read_text(encoding="utf-8"))["step"] == step)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def finish(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -86,8 +86,13 @@ def _latest(parent: Path, run_directory: Path) -> tuple[Path | None, list[str]]:
     return path, damaged
 
 
-def prepare_resumption(checkpoint: Path, recipe: Recipe) -> Resumption:
-    """Reads a checkpoint and compares its recipe with this one; a change of the past that is not allowed is refused."""
+def prepare_resumption(
+    checkpoint: Path, recipe: Recipe, is_finished: Callable[[int], bool] = lambda step: True
+) -> Resumption:
+    """Reads a checkpoint and compares its recipe with this one; a change of the past that is not allowed is refused.
+
+    So is one with nothing left to do: at the last step, if ``is_finished`` says that the run came to its end there.
+    """
     progress = read_progress(checkpoint)
     before = load_recipe(checkpoint / RECIPE_FILE)
     changes = [change for change in compare(before, recipe) if change.key != RESUME_KEY]
@@ -102,7 +107,8 @@ def prepare_resumption(checkpoint: Path, recipe: Recipe) -> Resumption:
         )
         raise UserError(msg)
     _refuse_another_optimizer(checkpoint, before, recipe)
-    if progress.step >= recipe.trainer.max_steps:
+    last = recipe.trainer.max_steps
+    if progress.step > last or (progress.step == last and is_finished(last)):
         msg = (
             f"{checkpoint} has done {progress.step} steps, and trainer.max_steps is {recipe.trainer.max_steps}: "
             "nothing is left to do\nraise trainer.max_steps to go on"

@@ -10,7 +10,7 @@ from attrs import define, field
 from neobert.data import StepBatches
 from neobert.errors import UserError
 from neobert.export import export_model
-from neobert.files import disk_errors, remove_folder
+from neobert.files import disk_errors, has_manifest, remove_folder
 from neobert.recipe import Recipe
 from neobert.recipe.trainer import TrainerOptions
 from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, saved_steps
@@ -80,13 +80,28 @@ class Saver:
             self.recipe.to_toml(),
             parts.tokenizer,
         )
-        self.notes = list(self._export(EXPORTS, position))
-        if parts.average is not None:
-            with parts.average.in_place():
-                self._export(AVERAGED_EXPORTS, position)
+        self._export_all(position)
         self._prune(position)
         write_best(self.directory, position.best, STEP_FOLDERS)
         self.display.note(f"step {step}  saved {self.directory / CHECKPOINTS / str(step)}")
+
+    def complete(self, position: Position) -> None:
+        """Writes the exports of a checkpoint that is there, where the run was killed before it had them."""
+        kinds = (EXPORTS, *((AVERAGED_EXPORTS,) if self.parts.average is not None else ()))
+        if all(has_manifest(self.directory / kind / str(position.step)) for kind in kinds):
+            return
+        try:
+            with disk_errors():
+                self._export_all(position)
+        except OSError as error:
+            raise UserError(self._not_saved(position, error)) from error
+        self.display.note(f"step {position.step}  exported, which the run was killed before it could do")
+
+    def _export_all(self, position: Position) -> None:
+        self.notes = list(self._export(EXPORTS, position))
+        if self.parts.average is not None:
+            with self.parts.average.in_place():
+                self._export(AVERAGED_EXPORTS, position)
 
     def _export(self, kind: str, position: Position) -> tuple[str, ...]:
         objective = self.parts.objective
