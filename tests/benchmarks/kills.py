@@ -52,6 +52,7 @@ OVERRIDES = (
     "--trainer.resume_from_checkpoint=latest",
 )
 COMPARED = (
+    "summary.json",
     f"checkpoints/{STEPS}/state.safetensors",
     f"checkpoints/{STEPS}/progress.json",
     f"model_checkpoints/{STEPS}/model.safetensors",
@@ -147,7 +148,7 @@ def one_run(name: str, cache: str, unbroken: dict[str, Any], rng: random.Random)
         outcome = process(Plan(), name, cache)
     if outcome.status == _FAILED or outcome.killed is not None:
         return [str(outcome.told.get("error", "killed without a plan"))], places
-    # A run that was killed after its last save has nothing left to do, and says so.
+    # One that was killed after its summary has nothing left to do, and says so.
     return differences(Path("unbroken"), Path(name)), places
 
 
@@ -257,12 +258,9 @@ def differences(unbroken: Path, other: Path) -> list[str]:
     if metric_lines(unbroken) != metric_lines(other):
         found.append("metrics.jsonl differs")
     left = [path for path in other.rglob(".*") if path.name != ".lock" and "superseded" not in path.parts]
-    return found + [f"{path} was left behind" for path in left if not _is_of_the_last_kill(other)]
-
-
-def _is_of_the_last_kill(run: Path) -> bool:
-    """A run that was killed after its last save is never opened again, so nothing clears up after it."""
-    return not (run / "summary.json").exists()
+    # After a kill behind the summary nothing opens the folder again, so nothing clears up there.
+    finished = json.loads((other / "heartbeat.json").read_text(encoding="utf-8"))["state"] == "finished"
+    return found + [f"{path} was left behind" for path in left if finished]
 
 
 def metric_lines(folder: Path) -> list[dict[str, Any]]:

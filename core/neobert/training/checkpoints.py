@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, field, frozen
+from attrs import Attribute, asdict, field, frozen
 from attrs.validators import instance_of
 
 from neobert.errors import UserError
@@ -21,30 +21,36 @@ PROGRESS_FILE = "progress.json"
 RECIPE_FILE = "recipe.toml"
 
 
+def _is_mapping(instance: object, attribute: Attribute[Any], value: object) -> None:
+    if not isinstance(value, Mapping):
+        msg = f"{attribute.name} is a mapping, got {value!r}"
+        raise TypeError(msg)
+
+
 @frozen(kw_only=True)
 class Progress:
     """Where a run is, besides its tensors. JSON values only."""
 
     step: int = field(validator=instance_of(int))
     """Updates done."""
-    cursor: Mapping[str, Any] = field(validator=instance_of(dict))
+    cursor: Mapping[str, Any] = field(validator=_is_mapping)
     """Where the data goes on."""
     tokens_seen: int = field(validator=instance_of(int))
-    meter: Mapping[str, float] = field(validator=instance_of(dict))
+    meter: Mapping[str, float] = field(validator=_is_mapping)
     """Sums since the last log line."""
-    evaluations: Mapping[str, Any] = field(validator=instance_of(dict))
+    evaluations: Mapping[str, Any] = field(validator=_is_mapping)
     """What the summary compares: the losses before the first step, and the newest."""
-    optimizer_layout: Mapping[str, Any] = field(validator=instance_of(dict))
+    optimizer_layout: Mapping[str, Any] = field(validator=_is_mapping)
     """Keys, shapes and dtypes of the optimizer's tensors, and of the averaged weights."""
     data_fingerprint: str
     tokenizer_fingerprint: str
     num_threads: int = field(validator=instance_of(int))
     world_size: int = field(validator=instance_of(int))
-    source_tokens: Mapping[str, int] = field(factory=dict, validator=instance_of(dict))
+    source_tokens: Mapping[str, int] = field(factory=dict, validator=_is_mapping)
     """Of a mixture: tokens of each source trained on."""
-    objective_steps: Mapping[str, int] = field(factory=dict, validator=instance_of(dict))
+    objective_steps: Mapping[str, int] = field(factory=dict, validator=_is_mapping)
     """Of several objectives: the steps of each."""
-    left_out: Mapping[str, int] = field(factory=dict, validator=instance_of(dict))
+    left_out: Mapping[str, int] = field(factory=dict, validator=_is_mapping)
     """Of a stream: rows that were damaged, empty or cut."""
     guard: Mapping[str, Any] = field(factory=dict)
     """What the guard remembers: recent losses and norms, steps that were skipped, and where the run went back."""

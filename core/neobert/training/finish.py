@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -34,6 +35,14 @@ from neobert.training.unigram import asks_for_tokens, unigram_cross_entropy
 from neobert.training.word_figures import add_figures, word_figures
 
 SUMMARY_FILE = "summary.json"
+
+
+def is_finished(directory: Path, step: int) -> bool:
+    """Whether a run came to its summary at this step."""
+    try:
+        return bool(json.loads((directory / SUMMARY_FILE).read_text(encoding="utf-8"))["step"] == step)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def finish(

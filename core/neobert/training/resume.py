@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -88,10 +88,13 @@ def _latest(parent: Path, run_directory: Path) -> tuple[Path | None, list[str]]:
     return path, damaged
 
 
-def prepare_resumption(checkpoint: Path, recipe: Recipe, world_size: int = 1) -> Resumption:
+def prepare_resumption(
+    checkpoint: Path, recipe: Recipe, world_size: int = 1, is_finished: Callable[[int], bool] = lambda step: True
+) -> Resumption:
     """Reads a checkpoint and compares its recipe with this one; a change of the past that is not allowed is refused.
 
-    Another number of processes is none, as long as a step has as many micro-batches on all of them together.
+    Another number of processes is none, as long as a step has as many micro-batches on all of them together. Refused is
+    also what has nothing left to do: the last step, if ``is_finished`` says that the run came to its end there.
     """
     progress = read_progress(checkpoint)
     before = load_recipe(checkpoint / RECIPE_FILE)
@@ -108,7 +111,8 @@ def prepare_resumption(checkpoint: Path, recipe: Recipe, world_size: int = 1) ->
         )
         raise UserError(msg)
     _refuse_another_optimizer(checkpoint, before, recipe)
-    if progress.step >= recipe.trainer.max_steps:
+    last = recipe.trainer.max_steps
+    if progress.step > last or (progress.step == last and is_finished(last)):
         msg = (
             f"{checkpoint} has done {progress.step} steps, and trainer.max_steps is {recipe.trainer.max_steps}: "
             "nothing is left to do\nraise trainer.max_steps to go on"

@@ -18,7 +18,7 @@ from neobert.training.deterministic import deterministic
 from neobert.training.devices import Placement, place, refuse_unfit_device
 from neobert.training.display import Display, make_display, notes_of_parts
 from neobert.training.environment import describe_environment
-from neobert.training.finish import finish
+from neobert.training.finish import finish, is_finished
 from neobert.training.loop import Position, train
 from neobert.training.meter import Meter
 from neobert.training.out_of_memory import MemoryAnswer, saved_when_short
@@ -79,6 +79,8 @@ def _run(recipe: Recipe, console: Console, memory: MemoryAnswer) -> int:
             watch=watch,
             keep_step=saver.keep_step,
         )
+        if resumption is not None and is_own(resumption.checkpoint, directory):
+            saver.complete(position)
         status = _train(parts, position, saver, recorder, rollback)
         watch.end(ENDS.get(status, "stopped"))
         return status
@@ -89,7 +91,12 @@ def _resumption(recipe: Recipe, directory: Path, display: Display, ranks: Ranks)
     found, notes = ranks.from_first(lambda: _found(recipe, directory))
     for note in notes:
         display.note(note)
-    return None if found is None else prepare_resumption(Path(found), recipe, ranks.world_size)
+    if found is None:
+        return None
+    checkpoint = Path(found)
+    if not is_own(checkpoint, directory):
+        return prepare_resumption(checkpoint, recipe, ranks.world_size)
+    return prepare_resumption(checkpoint, recipe, ranks.world_size, lambda step: is_finished(directory, step))
 
 
 def _found(recipe: Recipe, directory: Path) -> tuple[str | None, list[str]]:
@@ -156,13 +163,14 @@ def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, r
         try:
             display.start(trainer.max_steps, position.step)
             recorder.start(parts, position)
-            saved_when_short(
-                lambda: train(parts, position, trainer, recorder, stop, rollback),
-                recorder,
-                position,
-                recipe,
-                parts.free,
-            )
+            if position.step < trainer.max_steps:  # else it was killed after its last step, and only has to finish
+                saved_when_short(
+                    lambda: train(parts, position, trainer, recorder, stop, rollback),
+                    recorder,
+                    position,
+                    recipe,
+                    parts.free,
+                )
         finally:
             display.stop()
         if position.step < trainer.max_steps and not position.ended:

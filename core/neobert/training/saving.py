@@ -11,7 +11,7 @@ from neobert.data import Place, StepBatches
 from neobert.data.sharing import join_places
 from neobert.errors import UserError
 from neobert.export import export_model
-from neobert.files import disk_errors, remove_folder
+from neobert.files import disk_errors, has_manifest, remove_folder
 from neobert.recipe import Recipe
 from neobert.recipe.trainer import TrainerOptions
 from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, saved_steps
@@ -93,12 +93,32 @@ class Saver:
 
     def _publish(self, position: Position) -> None:
         """What there is besides the checkpoint: the exports; and nothing that is to go."""
+        self._export_all(position)
+        self._prune(position)
+        write_best(self.directory, position.best, STEP_FOLDERS)
+
+    def complete(self, position: Position) -> None:
+        """Writes the exports of a checkpoint that is there, where the run was killed before it had them."""
+        if self.parts.ranks.first:
+            self._complete(position)
+        self.parts.ranks.wait()
+
+    def _complete(self, position: Position) -> None:
+        kinds = (EXPORTS, *((AVERAGED_EXPORTS,) if self.parts.average is not None else ()))
+        if all(has_manifest(self.directory / kind / str(position.step)) for kind in kinds):
+            return
+        try:
+            with disk_errors():
+                self._export_all(position)
+        except OSError as error:
+            raise UserError(self._not_saved(position, error)) from error
+        self.display.note(f"step {position.step}  exported, which the run was killed before it could do")
+
+    def _export_all(self, position: Position) -> None:
         self.notes = list(self._export(EXPORTS, position))
         if self.parts.average is not None:
             with self.parts.average.in_place():
                 self._export(AVERAGED_EXPORTS, position)
-        self._prune(position)
-        write_best(self.directory, position.best, STEP_FOLDERS)
 
     def _export(self, kind: str, position: Position) -> tuple[str, ...]:
         folder = self.directory / kind / str(position.step)

@@ -70,8 +70,9 @@ def test_the_last_step_is_saved_and_three_settings_are_told(go: Run, monkeypatch
     assert "--trainer.per_device_train_batch_size 2 --trainer.gradient_accumulation_steps 4" in said
     assert "for a new run" in said
     assert "step 2 is saved; to go on" in said
-    # A cause would hold on to the frames, and they to their tensors.
-    assert answer.value.__cause__ is answer.value.__context__ is None
+    assert answer.value.__cause__ is answer.value.__context__ is None, (
+        "a cause would hold on to the frames, and they to their tensors"
+    )
     assert json.loads(Path("run/heartbeat.json").read_text())["state"] == "failed"
     assert go(*more, RESUME)[0] == 0
     ends = [Path(run, "checkpoints", "4", "state.safetensors").read_bytes() for run in ("whole", "run")]
