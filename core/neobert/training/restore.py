@@ -52,8 +52,10 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
         )
     for note in _about_average(recipe, progress):
         display.note(note)
+    cursor = _cursor(recipe, parts, resumption, display)
+    parts.training_data.own_place(cursor)  # refused before anything is written
     load_state(parts, resumption.checkpoint, progress)
-    return position_at(progress, _cursor(recipe, parts, resumption, display), parts)
+    return position_at(progress, cursor, parts)
 
 
 def load_state(parts: Parts, checkpoint: Path, progress: Progress) -> None:
