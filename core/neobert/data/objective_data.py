@@ -39,14 +39,16 @@ class ObjectiveData:
             raise ValueError(msg)
         return Cursors({name: Cursor.from_json(value[name]) for name in self.of})
 
+    def own_place(self, place: Place) -> Cursors:
+        """This rank's place of a checkpoint's. Raises UserError where it is none in this data."""
+        return Cursors({name: data.own_place(_several(place).of[name]) for name, data in self.of.items()})
+
     def steps(self, place: Place, first_step: int) -> Iterator[StepBatches]:
         """Step ``first_step`` and all after it, from where each objective's data stands.
 
         An objective that has steps yet to come is read ahead by its own workers while others have their turns.
         """
-        if not isinstance(place, Cursors):
-            msg = "the data position is that of one objective, and this run has several"
-            raise UserError(msg)
+        place = _several(place)
         steps = {name: data.steps(place.of[name], first_step) for name, data in self.of.items()}
         for step in count(first_step):
             name = self.turns.at(step)
@@ -67,6 +69,13 @@ class ObjectiveData:
         """Ends the workers of every `steps` that was begun."""
         for data in self.of.values():
             data.close()
+
+
+def _several(place: Place) -> Cursors:
+    if isinstance(place, Cursors):
+        return place
+    msg = "the data position is that of one objective, and this run has several"
+    raise UserError(msg)
 
 
 def own_counts(counts: Mapping[str, int], name: str) -> dict[str, int]:

@@ -139,17 +139,25 @@ class TrainingData:
 
         The same cursor and step give the same batches, bit for bit, however many workers make them.
         """
-        content = self.corpus.fingerprint if self.share else ""
+        steps = self._steps(self.own_place(cursor), first_step, self._content)
+        self._running.append(steps)
+        return steps
+
+    def own_place(self, cursor: Place) -> Cursor:
+        """This rank's place of a checkpoint's. Raises UserError where it is none in this data."""
         if isinstance(cursor, Cursors):
             msg = f"the data position is that of several objectives ({', '.join(cursor.of)}), and this run has one"
             raise UserError(msg)
-        cursor = own_place(cursor, self.share, content)
+        cursor = own_place(cursor, self.share, self._content)
         if not self.corpus.fits(cursor):
             msg = f"the data position {cursor} does not fit this data: it belongs to other data or options"
             raise UserError(msg)
-        steps = self._steps(cursor, first_step, content)
-        self._running.append(steps)
-        return steps
+        return cursor
+
+    @property
+    def _content(self) -> str:
+        """What tells a share from another one with as many files."""
+        return self.corpus.fingerprint if self.share else ""
 
     def _steps(self, cursor: Cursor, step: int, content: str) -> Generator[StepBatches]:
         planned: deque[_Step] = deque()

@@ -52,8 +52,9 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
         )
     for note in _about_average(recipe, progress):
         display.note(note)
-    load_state(parts, resumption.checkpoint, progress)
     place = _place(recipe, parts, resumption, display)
+    parts.training_data.own_place(place)  # refused before anything is written
+    load_state(parts, resumption.checkpoint, progress)
     with progress_errors(resumption.checkpoint):
         return position_at(progress, place, parts)
 

@@ -115,9 +115,13 @@ def test_what_is_added_after_it_was_sent_is_sent_again(sent: list[int]) -> None:
 
     def total() -> Tensor:
         """A loss may go back through the encoder in the midst of its own backward pass."""
-        value = module(0)
-        value.register_hook(lambda _: module(0).backward())
+        value: Tensor = module(0)
+        value.register_hook(once_more)  # type: ignore[no-untyped-call]
         return value
+
+    @torch.enable_grad()
+    def once_more(_: Tensor) -> None:
+        module(0).backward()
 
     expected = alone(module, total)
     sums = GradientSums(module, bucket_bytes=1)
@@ -136,7 +140,7 @@ def test_costs_are_what_a_step_takes_and_sends(sent: list[int]) -> None:
     expected = costs(parameters, 8)
     # A sum over n processes has each send 2 (n - 1) / n of it.
     assert 2 * 7 * sum(sent) // 8 == expected.sent
-    assert counter.peak == pytest.approx(expected.gradients + expected.on_the_way, rel=0.1)
+    assert counter.peak == pytest.approx(expected.memory - expected.optimizer_state, rel=0.01)
 
 
 def test_the_page_has_the_table() -> None:
