@@ -10,13 +10,12 @@ from __future__ import annotations
 
 _TRACKER = 'list the tracker, its options beside its name: `trackers = [{ name = "wandb", project = "..." }]`'
 _TUNING = "fine-tuning on GLUE is not part of this tool: load the exported folder in any fine-tuning script"
-_MTEB = "scoring on MTEB is not part of this tool: open the exported folder with sentence-transformers"
+_MTEB = "`neobert-run --evaluate RUN --tasks mteb=NAME`, with the extra `[mteb]`"
 _CLIP = "`optimizer.clip_attention_logits`: the threshold; unset, nothing is clipped or measured"
 _CLIP_ALWAYS = (
     "with `optimizer.clip_attention_logits` every micro-batch of every step is measured, and each step clipped"
 )
 _ORTHOGONAL = "always Newton-Schulz; `optimizer.ns_steps` sets its steps"
-_BEST = "every saved step is exported; choose the best by its line in metrics.jsonl"
 _START = "`model.weights` names the folder or safetensors file to start from"
 _RETRY = "a stream that fails stops the run; go on with `trainer.resume_from_checkpoint`"
 _CACHE = "tokenized text is always cached, under a fingerprint of its content (folder: NEOBERT_CACHE)"
@@ -33,8 +32,8 @@ MOVED: dict[str, str] = {
     "debug": "no such switch: `--check` shows what a recipe means, a small `trainer.max_steps` tries it",
     "config_path": "the recipe's path is the first argument of `neobert-run`",
     "variables": "TOML has no variables: `extends` shares values between recipes, `--table.key` sets one",
-    "accelerate_config_file": "start the command with `accelerate launch --config_file FILE`",
-    "use_deepspeed": "DeepSpeed is not used: start with `accelerate launch` for DDP or FSDP2",
+    "accelerate_config_file": "start with `torchrun` or `accelerate launch`; a process a GPU, all from the recipe",
+    "use_deepspeed": "DeepSpeed is not used: `torchrun --nproc-per-node N -m neobert.cli RECIPE`",
     "pretrained_checkpoint": _START,
     "pretraining_metadata": "kept by the run itself: every checkpoint and export has its recipe.toml",
     "mteb_task_type": _MTEB,
@@ -108,10 +107,10 @@ MOVED: dict[str, str] = {
     "trainer.num_train_epochs": "a run is counted in steps: `trainer.max_steps`",
     "trainer.eval_strategy": "`trainer.eval_steps`",
     "trainer.save_strategy": "`trainer.save_steps`; the last step is always saved",
-    "trainer.early_stopping": _BEST,
-    "trainer.metric_for_best_model": _BEST,
-    "trainer.greater_is_better": _BEST,
-    "trainer.load_best_model_at_end": _BEST,
+    "trainer.early_stopping": "no run is stopped for it; `trainer.metric_for_best` keeps the best step",
+    "trainer.metric_for_best_model": "`trainer.metric_for_best`, such as `eval/loss`",
+    "trainer.greater_is_better": "`trainer.best_is`",
+    "trainer.load_best_model_at_end": "`trainer.metric_for_best` keeps the best step, and `best.json` names its folders",
     "trainer.save_model": "every saved step is exported too",
     "trainer.disable_tqdm": "the live display is for terminals: through a pipe, output is plain lines",
     "trainer.dataloader_num_workers": "`dataset.num_workers`",
