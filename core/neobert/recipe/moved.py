@@ -110,7 +110,7 @@ MOVED: dict[str, str] = {
     "trainer.early_stopping": "no run is stopped for it; `trainer.metric_for_best` keeps the best step",
     "trainer.metric_for_best_model": "`trainer.metric_for_best`, such as `eval/loss`",
     "trainer.greater_is_better": "`trainer.best_is`",
-    "trainer.load_best_model_at_end": "`trainer.metric_for_best` keeps the best step, and `best.json` names its folders",
+    "trainer.load_best_model_at_end": "`trainer.metric_for_best` keeps the best step; `best.json` names its folders",
     "trainer.save_model": "every saved step is exported too",
     "trainer.disable_tqdm": "the live display is for terminals: through a pipe, output is plain lines",
     "trainer.dataloader_num_workers": "`dataset.num_workers`",
