@@ -82,7 +82,7 @@ def read_kept_step(folder: Path) -> KeptStep:
                 _micro_batch(number, entry, tensors) for number, entry in enumerate(about["micro_batches"])
             ),
         )
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, SafetensorError) as error:
         msg = f"{folder} cannot be read as this version writes it: {type(error).__name__}: {error}"
         raise UserError(msg) from error
 
