@@ -59,7 +59,12 @@ logger = logging.getLogger("neobert.data")
 
 
 def build_data(
-    recipe: Any, splits: Mapping[str, Any], tokenizer: Any, collator: Part, context: BuildContext, turn: Turn | None
+    recipe: Any,
+    splits: Mapping[str, Any],
+    tokenizer: Any,
+    collator: Part,
+    context: BuildContext,
+    turn: Turn | None = None,
 ) -> tuple[TrainingData, EvaluationData | None]:
     """The data of an objective, from `Splits.as_mapping` and a ``context`` that knows the tokenizer. ``turn``: which
     steps are its; None: all."""
