@@ -59,6 +59,7 @@ CASES = [
     ("scheduler", "inverse_sqrt", {}),
     ("scheduler", "inverse_sqrt", {"warmup_percent": 10.0, "timescale": 20}),
     ("checkpointer", "safetensors", {}),
+    ("checkpointer", "sharded", {}),
     ("tracker", "jsonl", {}),
     ("tracker", "tensorboard", {}),
 ]

@@ -28,5 +28,6 @@ def settle_folder(ranks: Ranks, trainer: TrainerOptions, directory: Path, positi
 
 def _settle(trainer: TrainerOptions, directory: Path, position: Position) -> tuple[list[str], bool]:
     had = position.best is not None
-    said = [supersede(directory, position.step), settle_best(trainer, directory, position, STEP_FOLDERS)]
+    # Of a run that begins anew nothing stays, not even what it said before its first step.
+    said = [supersede(directory, position.step or -1), settle_best(trainer, directory, position, STEP_FOLDERS)]
     return [line for line in said if line is not None], had and position.best is None

@@ -6,12 +6,20 @@ now); it returns a sentence for what differs in steps already done, and nothing 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neobert_plugins.schedulers.options import WarmupStableDecay, _Warmup, _WarmupAndDecay
 
 MaxSteps = tuple[int, int]
+
+
+def same_past(before: Any, now: Any, steps_done: int, max_steps: MaxSteps) -> bool:
+    """Whether every step done would have had the same factor: a rise of one step changes nothing, for one."""
+    lengths = [SimpleNamespace(max_steps=length) for length in max_steps]
+    old, new = before.build(lengths[0]), now.build(lengths[1])
+    return all(old(step) == new(step) for step in range(steps_done))
 
 
 def of_warmup(before: _Warmup, now: _Warmup, steps_done: int, max_steps: MaxSteps) -> list[str]:
@@ -31,8 +39,7 @@ def of_warmup(before: _Warmup, now: _Warmup, steps_done: int, max_steps: MaxStep
 def of_whole_fall(before: _WarmupAndDecay, now: _WarmupAndDecay, steps_done: int, max_steps: MaxSteps) -> list[str]:
     """A fall that begins after the warm-up, and is as long as the run or a percentage of it."""
     start, old, new = before.warmup(max_steps[0]), before.decay(max_steps[0]), now.decay(max_steps[1])
-    # The first step of a fall still has the full rate; one of no steps has none, and its end at once.
-    if old == new or steps_done <= start + min(1, old, new):
+    if old == new or steps_done <= start:
         return []
     percentage = " --scheduler.decay_percent none" if now.decay_percent is not None else ""
     return [

@@ -80,7 +80,12 @@ class _Warmup:
 
     def explain_change(self, before: Any, steps_done: int, max_steps: tuple[int, int]) -> list[str]:
         """Why steps already done would have another rate than ``before``, options of this class, gave them, and what
-        to do; ``max_steps`` is (before, now)."""
+        to do; ``max_steps`` is (before, now). Empty where they would have the same."""
+        if changes.same_past(before, self, steps_done, max_steps):
+            return []
+        return self._explained(before, steps_done, max_steps)
+
+    def _explained(self, before: Any, steps_done: int, max_steps: tuple[int, int]) -> list[str]:
         return changes.of_warmup(before, self, steps_done, max_steps)
 
 
@@ -105,9 +110,9 @@ class _WarmupAndDecay(_Warmup):
         steps = _phase(self.decay_steps, self.decay_percent, max_steps)
         return max(0, max_steps - self.warmup(max_steps)) if steps is None else steps
 
-    def explain_change(self, before: Any, steps_done: int, max_steps: tuple[int, int]) -> list[str]:
+    def _explained(self, before: Any, steps_done: int, max_steps: tuple[int, int]) -> list[str]:
         """The same, and why a fall over the whole run is another in a longer one."""
-        found = super().explain_change(before, steps_done, max_steps)
+        found = super()._explained(before, steps_done, max_steps)
         return [*found, *changes.of_whole_fall(before, self, steps_done, max_steps)]
 
 
@@ -168,7 +173,7 @@ class WarmupStableDecay(_WarmupAndDecay):
             curve=_SHAPES[self.decay_shape],
         )
 
-    def explain_change(self, before: Any, steps_done: int, max_steps: tuple[int, int]) -> list[str]:
+    def _explained(self, before: Any, steps_done: int, max_steps: tuple[int, int]) -> list[str]:
         """Why the fall, old or new, lies in what is done already, and what to do."""
         found = changes.of_warmup(before, self, steps_done, max_steps)
         return [*found, *changes.of_last_fall(before, self, steps_done, max_steps)]

@@ -64,7 +64,7 @@ def test_without_scikit_learn_the_model_stands_alone(
 ) -> None:
     import importlib.util
 
-    from neobert.evaluation import run
+    from neobert.embedding import retrieval
 
     real = importlib.util.find_spec
 
@@ -72,7 +72,7 @@ def test_without_scikit_learn_the_model_stands_alone(
         return None if name == "sklearn" else real(name)
 
     monkeypatch.setattr(importlib.util, "find_spec", without)
-    monkeypatch.setattr(run, "find_spec", without)
+    monkeypatch.setattr(retrieval, "find_spec", without)
     assert main(["--evaluate", "run", "--tasks", "retrieval=pairs.jsonl"]) == 0
     assert "without TF-IDF and BM25: scikit-learn is not installed" in capsys.readouterr().out
     assert main(["--evaluate", "run", "--tasks", "classification=classes.jsonl"]) == 2

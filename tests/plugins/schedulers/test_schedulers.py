@@ -235,6 +235,7 @@ spans = st.integers(1, 60)
     done=spans,
 )
 @example(kind=Cosine, percents=(None, 2.0), steps=(0, None), max_steps=(1, 50), done=1)  # a fall of no steps
+@example(kind=Cosine, percents=(20.0, None), steps=(0, None), max_steps=(1, 5), done=1)  # a rise of one step
 def test_a_change_of_the_past_is_explained_exactly_when_there_is_one(kind, percents, steps, max_steps, done):
     """With equal options and another length of the run, for any steps done in the old one."""
     falls = kind in FALLING
