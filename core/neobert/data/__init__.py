@@ -5,7 +5,7 @@ from __future__ import annotations
 from neobert.data.build import build_data
 from neobert.data.cursor import Cursor, Cursors, Place
 from neobert.data.evaluation import EvaluationData
-from neobert.data.objective_data import ObjectiveData, own_counts, own_cursor
+from neobert.data.objective_data import ObjectiveData, own_cursor
 from neobert.data.report import DataReport
 from neobert.data.splits import Splits, select_splits
 from neobert.data.training_data import MicroBatch, StepBatches, TrainingData
@@ -24,7 +24,6 @@ __all__ = [
     "TrainingData",
     "Turns",
     "build_data",
-    "own_counts",
     "own_cursor",
     "select_splits",
 ]

@@ -13,6 +13,7 @@ from neobert.data.cursor import Cursor, Cursors, Place
 from neobert.data.training_data import StepBatches, TrainingData
 from neobert.data.turns import Turns
 from neobert.errors import UserError
+from neobert.objective_names import named
 
 
 @frozen(eq=False)
@@ -59,8 +60,8 @@ class ObjectiveData:
                 own,
                 cursor=place,
                 objective=name,
-                source_tokens=_named(name, own.source_tokens),
-                left_out=_named(name, own.left_out),
+                source_tokens=named(name, own.source_tokens),
+                left_out=named(name, own.left_out),
             )
             if own.last:
                 return
@@ -78,16 +79,6 @@ def _several(place: Place) -> Cursors:
     raise UserError(msg)
 
 
-def own_counts(counts: Mapping[str, int], name: str) -> dict[str, int]:
-    """Of counts over several objectives, those of one, under their plain names; all of them where ``name`` is empty."""
-    prefix = f"{name}/" if name else ""
-    return {key.removeprefix(prefix): value for key, value in counts.items() if key.startswith(prefix)}
-
-
 def own_cursor(place: Place, name: str) -> Cursor:
     """The place in the data of one objective."""
     return place.of[name] if isinstance(place, Cursors) else place
-
-
-def _named(name: str, counts: Mapping[str, int]) -> dict[str, int]:
-    return {f"{name}/{key}": value for key, value in counts.items()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import tomli
 
 from neobert.errors import UserError
+from neobert.files import write_text
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _PLACES = (_PACKAGE / "shipped_recipes", _PACKAGE.parent.parent / "recipes")
@@ -69,7 +70,7 @@ def copy_recipe(name: str, target: Path) -> list[Path]:
     written = [file for file in texts if not file.exists()]
     for file in written:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(texts[file], encoding="utf-8")
+        write_text(file, texts[file])
     return written
 
 

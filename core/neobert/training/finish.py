@@ -10,9 +10,9 @@ from attrs import asdict, evolve
 from rich.console import Console
 
 from neobert.abilities import makes_embeddings
-from neobert.data import own_counts
 from neobert.export import opening_command
 from neobert.files import write_json
+from neobert.objective_names import own
 from neobert.recipe import Recipe
 from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
 from neobert.training.assemble import Parts
@@ -53,11 +53,11 @@ def finish(
     if not parts.ranks.first:
         return
     said = []
-    for name, own in parts.each.items():
-        figures, why = word_figures(own, recipe.trainer.eval_train_candidates)
+    for name, view in parts.each.items():
+        figures, why = word_figures(view, recipe.trainer.eval_train_candidates)
         said += why
-        add_figures(position.evaluations, figures, f"{name}/" if name else "")
-    learned = [_learned(recipe, own, position, name) for name, own in parts.each.items()]
+        add_figures(position.evaluations, figures, name)
+    learned = [_learned(recipe, view, position, name) for name, view in parts.each.items()]
     _write(directory / SUMMARY_FILE, position, learned)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
     export, averaged = (directory / kind / str(position.step) for kind in (EXPORTS, AVERAGED_EXPORTS))
@@ -107,24 +107,19 @@ def _learned(recipe: Recipe, parts: Parts, position: Position, objective: str) -
 
 def own_evaluations(evaluations: Mapping[str, Mapping[str, float]], objective: str) -> dict[str, dict[str, float]]:
     """Those of one objective under the plain names of its metrics; empty columns are left out."""
-    prefix = f"{objective}/" if objective else ""
-    own = {
-        when: {name.removeprefix(prefix): value for name, value in means.items() if name.startswith(prefix)}
-        for when, means in evaluations.items()
-    }
-    return {when: means for when, means in own.items() if means}
+    found = {when: own(objective, means) for when, means in evaluations.items()}
+    return {when: means for when, means in found.items() if means}
 
 
 def position_rows(position: Position, objective: str = "") -> list[PositionRow]:
     """What became of each bucket of positions; empty where they were not measured."""
-    prefix = f"{objective}/" if objective else ""
-    after = position.position_losses.get(f"{prefix}after")
-    return [] if after is None else after.compared_with(position.position_losses.get(f"{prefix}before"))
+    losses = own(objective, position.position_losses)
+    return [] if "after" not in losses else losses["after"].compared_with(losses.get("before"))
 
 
 def _mixture_lines(parts: Parts, position: Position) -> Iterator[str]:
-    for name, own in parts.each.items():
-        for line in mixture_lines(own.own_data.corpus.sources, own_counts(position.source_tokens, name)):
+    for name, view in parts.each.items():
+        for line in mixture_lines(view.own_data.corpus.sources, own(name, position.source_tokens)):
             yield f"objective {name}, {line}" if name else line
 
 

@@ -49,7 +49,7 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
         if (said := row(trainer, choose_device(trainer))) is not None:
             rows.append((what, said))
     try:
-        sizes = _measure(recipe, _context(recipe, torch.device("meta"), STAND_IN_VOCABULARY))
+        sizes = _measure(recipe, sized_context(recipe, torch.device("meta"), STAND_IN_VOCABULARY))
     except Exception as error:
         # An estimate refuses no recipe: parts may need data, or tensors that hold values.
         return [("parameters", f"not counted: {_in_a_line(error)}"), *rows]
@@ -100,7 +100,7 @@ def _memory(recipe: Recipe, vocabulary: int | None) -> str:
     # Before the estimate, whose own libraries no run needs.
     base = memory_of_libraries(recipe) if device.type == "cpu" else 0
     try:
-        peaks = [estimate_peak(view, _context(view, device, entries)) for view in recipe.views.values()]
+        peaks = [estimate_peak(view, sized_context(view, device, entries)) for view in recipe.views.values()]
         peak = max(peaks, key=lambda one: one.total)
     except Exception as error:  # of a part that reads values, of which there are none here
         return f"unknown: {_in_a_line(error)}"
@@ -120,7 +120,8 @@ def _memory(recipe: Recipe, vocabulary: int | None) -> str:
     return f"{gigabytes(sum(parts.values()))}{where} ({listed}{bound})"
 
 
-def _context(recipe: Recipe, device: torch.device, vocab_size: int) -> BuildContext:
+def sized_context(recipe: Recipe, device: torch.device, vocab_size: int) -> BuildContext:
+    """What parts are told that are built without data: one process, and a vocabulary of this size."""
     context = first_context(recipe, Placement(device, 0, 1, 1), Path(recipe.trainer.output_dir))
     return evolve(context, vocab_size=vocab_size)
 

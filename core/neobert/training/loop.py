@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neobert.data import MicroBatch, Place, StepBatches
 from neobert.interfaces import LossOutput
+from neobert.objective_names import prefix_of
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
 from neobert.training.best import Best
@@ -116,7 +117,7 @@ def update(
             parts.average.update()
         position.guard.accept(reading, trainer.guard, data.objective)
         for output in outputs:
-            position.meter.add(output, f"{data.objective}/" if data.objective else "")
+            position.meter.add(output, prefix_of(data.objective))
     parts.optimizer.zero_grad(set_to_none=True)
     return (norm, None) if fault is None else (None, fault)
 

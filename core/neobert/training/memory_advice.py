@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,8 +10,7 @@ from attrs import evolve, frozen
 
 from neobert.recipe import Recipe
 from neobert.toml_text import toml_text
-from neobert.training.data_parts import first_context
-from neobert.training.devices import Placement
+from neobert.training.inspect import sized_context
 from neobert.training.memory import IN_USE, PeakMemory, estimate_peak
 from neobert.training.resume import changes_past
 
@@ -56,8 +54,7 @@ def estimate(recipe: Recipe, vocab_size: int, device: torch.device) -> int | Non
     """Bytes as `total_of` has them; None where parts need values to be gone through."""
 
     def of(view: Recipe) -> int:
-        context = first_context(view, Placement(device, 0, 1, 1), Path(recipe.trainer.output_dir))
-        return total_of(estimate_peak(view, evolve(context, vocab_size=vocab_size)), device)
+        return total_of(estimate_peak(view, sized_context(view, device, vocab_size)), device)
 
     try:
         return max(map(of, recipe.views.values()))

@@ -12,12 +12,13 @@ from attrs import define, field
 from torch import Tensor
 
 from neobert.abilities import makes_embeddings
-from neobert.data import Cursor, StepBatches, own_counts, own_cursor
+from neobert.data import Cursor, StepBatches, own_cursor
 from neobert.data.lanes import marks_of
 from neobert.data.report import SourceReport
 from neobert.data.step_options import StepOptions
 from neobert.errors import UserError
 from neobert.interfaces import Tracker
+from neobert.objective_names import named, own, prefix_of
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
 from neobert.training.best import BEST, KEY, improvement, require_metric
@@ -61,7 +62,7 @@ class Recorder:
 
     def start(self, parts: Parts, position: Position) -> None:
         """The evaluation before the first step, and the clock."""
-        losses = [own.own_objective.loss for own in parts.each.values()]
+        losses = [view.own_objective.loss for view in parts.each.values()]
         if self.trainer.log_train_accuracy and not any(hasattr(loss, "logits") for loss in losses):
             self.display.note("trainer.log_train_accuracy: this loss has no vocabulary head, so no accuracy is logged")
         self.watch.begin(position.step, self.trainer.max_steps)
@@ -155,8 +156,8 @@ class Recorder:
         metrics = {f"train/{name}": value for name, value in means.items()}
         metrics["train/learning_rate"] = float(parts.optimizer.param_groups[0]["lr"])
         metrics |= warmup_metrics(parts.each[data.objective].own_data.options, data)
-        for name, own in parts.each.items():
-            metrics |= _data_metrics(name, own, position, data)
+        for name, view in parts.each.items():
+            metrics |= _data_metrics(name, view, position, data)
         metrics |= {f"train/{name}": float(count) for name, count in position.left_out.items()}
         metrics["train/tokens_seen"] = float(position.tokens_seen)
         metrics["train/tokens_per_second"] = tokens / max(seconds, 1e-9)
@@ -201,21 +202,20 @@ class Recorder:
         position.evaluations[when] = {}
         position.evaluations.pop(AVERAGED, None)  # of a run that had an average before it was resumed
         metrics: dict[str, float] = {}
-        for name, own in _evaluated(parts).items():
-            assert own.evaluation_data is not None
-            prefix, beside = f"{name}/" if name else "", among.get(name)
+        for name, view in _evaluated(parts).items():
+            assert view.evaluation_data is not None
+            beside = among.get(name)
             further = "" if beside is None else f", among {counted(len(beside.rows), 'text')} that are trained on, too"
             of = f" {name}" if name else ""
-            self.display.note(f"evaluating{of} on {own.evaluation_data.description}{further} ...")
-            means = _prefixed(prefix, self._measured(own, position, prefix + when, beside))
+            self.display.note(f"evaluating{of} on {view.evaluation_data.description}{further} ...")
+            means = named(name, self._measured(view, position, prefix_of(name) + when, beside))
             position.evaluations[when] |= means
             averaged = {}
             if parts.average is not None and parts.average.updates:
                 with parts.average.in_place():
-                    found = evaluate(own, own.evaluation_data, self.trainer, among=beside)
-                averaged = _prefixed(prefix, found)
+                    averaged = named(name, evaluate(view, view.evaluation_data, self.trainer, among=beside))
                 position.evaluations[AVERAGED] = position.evaluations.get(AVERAGED, {}) | averaged
-            metrics |= _prefixed("eval/", means) | _prefixed("eval/ema/", averaged)
+            metrics |= named("eval", means) | named("eval/ema", averaged)
             self.display.evaluation(means, position.step)
             if averaged:
                 self.display.evaluation(averaged, position.step, "of the averaged weights ")
@@ -250,7 +250,7 @@ class Recorder:
 
 def _evaluated(parts: Parts) -> dict[str, Parts]:
     """The objectives that have held-out data."""
-    return {name: own for name, own in parts.each.items() if own.evaluation_data is not None}
+    return {name: view for name, view in parts.each.items() if view.evaluation_data is not None}
 
 
 def _candidates(parts: Parts, trainer: TrainerOptions) -> dict[str, TrainedCandidates]:
@@ -258,19 +258,14 @@ def _candidates(parts: Parts, trainer: TrainerOptions) -> dict[str, TrainedCandi
     and the recipe asks for it."""
     if trainer.eval_train_candidates is None:
         return {}
-    ranking = {name: own for name, own in parts.each.items() if makes_embeddings(own.own_objective.loss)}
-    return {
-        name: TrainedCandidates.of(own, trainer.eval_train_candidates) for name, own in (ranking or parts.each).items()
-    }
-
-
-def _prefixed(prefix: str, values: Mapping[str, float]) -> dict[str, float]:
-    return {prefix + name: value for name, value in values.items()}
+    ranking = {name: view for name, view in parts.each.items() if makes_embeddings(view.own_objective.loss)}
+    count = trainer.eval_train_candidates
+    return {name: TrainedCandidates.of(view, count) for name, view in (ranking or parts.each).items()}
 
 
 def _data_metrics(objective: str, parts: Parts, position: Position, data: StepBatches) -> dict[str, float]:
     """How far an objective is in its data; of several, how many steps were its too."""
-    cursor, counts = own_cursor(position.cursor, objective), own_counts(position.source_tokens, objective)
+    cursor, counts = own_cursor(position.cursor, objective), own(objective, position.source_tokens)
     metrics = {"train/epoch": float(data.epoch if objective == data.objective else cursor.epoch)}
     metrics |= mixture_metrics(parts.own_data.corpus.sources, counts, cursor)
     if not objective:

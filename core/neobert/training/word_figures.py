@@ -10,6 +10,7 @@ import numpy as np
 from neobert.abilities import makes_embeddings
 from neobert.data.features import is_text
 from neobert.embedding.retrieval import WITHOUT_WORDS, WORDS, RetrievalBuilder, RetrievalData, words_are_counted
+from neobert.objective_names import named
 from neobert.training.embedding_meter import AMONG_ALL, CANDIDATES, POSITIVE, QUERY
 from neobert.training.trained_candidates import TrainedCandidates
 from neobert.wording import counted, listed
@@ -57,10 +58,10 @@ def word_figures(parts: Parts, train_candidates: int | None) -> tuple[Figures, l
     return {name: values for name, values in figures.items() if values}, notes
 
 
-def add_figures(evaluations: dict[str, dict[str, float]], figures: Figures, prefix: str) -> None:
+def add_figures(evaluations: dict[str, dict[str, float]], figures: Figures, objective: str) -> None:
     """Puts the figures of an objective beside what the run evaluated, under the names that its own have."""
     for name, values in figures.items():
-        evaluations.setdefault(name, {}).update({prefix + figure: value for figure, value in values.items()})
+        evaluations.setdefault(name, {}).update(named(objective, values))
 
 
 def _ranked(texts: RetrievalData) -> tuple[Figures, list[str]]:
