@@ -37,6 +37,11 @@ def choose_library(wanted: Literal["auto", "torch", "onednn"]) -> Literal["torch
     return _chosen
 
 
+def chosen_library() -> Literal["torch", "onednn"]:
+    """What `choose_library` has chosen for this process."""
+    return _chosen
+
+
 def onednn_obstacle() -> str | None:
     """Why oneDNN's products are not to be had here; None where they are."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
