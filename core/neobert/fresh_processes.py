@@ -21,8 +21,8 @@ _hiding = RLock()
 def _script_hidden() -> Iterator[None]:
     """Inside, nothing says which file the script is."""
     with _hiding:
-        script = vars(sys.modules["__main__"])
-        said = {name: script[name] for name in ("__file__", "__spec__") if name in script}
+        script: dict[str, Any] = vars(sys.modules["__main__"])
+        said: dict[str, Any] = {name: script[name] for name in ("__file__", "__spec__") if name in script}
         script.pop("__file__", None)
         script["__spec__"] = None
         try:
@@ -38,7 +38,7 @@ class FreshSpawn(SpawnProcess):
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802
         with _script_hidden():
-            return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
+            return SpawnProcess._Popen(process_obj)
 
 
 class FreshForkServer(ForkServerProcess):
@@ -47,7 +47,7 @@ class FreshForkServer(ForkServerProcess):
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802
         with _script_hidden():
-            return ForkServerProcess._Popen(process_obj)  # type: ignore[attr-defined]
+            return ForkServerProcess._Popen(process_obj)
 
 
 class _Spawn(BaseContext):

@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from neobert.errors import Problem, RecipeError
+from neobert.recipe.nodes import Text
 from neobert.toml_text import toml_text
 
 Overrides = Mapping[str, object] | Sequence[str]
@@ -24,7 +25,8 @@ def override_tokens(overrides: Overrides | None) -> list[str]:
     if not isinstance(overrides, Mapping):
         return list(overrides)
     tokens, problems = [], []
-    for key, value in overrides.items():
+    said: Mapping[Any, object] = overrides
+    for key, value in said.items():
         if not isinstance(key, str):
             problems.append(
                 Problem(WHERE, repr(key), None, "expected a dotted key of the recipe, such as 'trainer.seed'")
@@ -41,7 +43,12 @@ def override_tokens(overrides: Overrides | None) -> list[str]:
 
 
 def _text(value: object) -> str:
-    return "none" if value is None else toml_text(_plain(value))
+    """As a person would type it: text as it stands where it means itself, else quoted."""
+    if value is None:
+        return "none"
+    if isinstance(value, str) and Text(value).value() == value == value.strip() and value not in ("", "none"):
+        return value
+    return toml_text(_plain(value))
 
 
 def _plain(value: Any) -> Any:
