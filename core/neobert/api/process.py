@@ -25,8 +25,9 @@ def process_as_it_was() -> Iterator[None]:
     What glibc was told of memory can't be read: glibc's defaults are set, where a run sets anything.
     """
     with ExitStack() as stack:
-        for keep in (_threads, _generators, _settings, _environment, _accelerate, _products):
+        for keep in (_threads, _generators, _settings, _environment, _accelerate):
             stack.enter_context(keep())
+        stack.enter_context(products.chosen(products.chosen_library()))
         stack.callback(keep_memory_as_usual)
         yield
 
@@ -91,12 +92,3 @@ def _accelerate() -> Iterator[None]:
     finally:
         if not was_there:
             PartialState._reset_state()
-
-
-@contextmanager
-def _products() -> Iterator[None]:
-    before = products.chosen_library()
-    try:
-        yield
-    finally:
-        products.choose_library(before)
