@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import frozen
 
+from neobert.published.conversion import Conversion, Line
+from neobert.published.together import MUON, MUONCLIP, finish
 from neobert.published.yaml_files import Settings
-from neobert.recipe.moved import Setting, always, published, with_muonclip
+from neobert.recipe.moved import Setting, published
 from neobert.toml_text import toml_text
 from neobert.wording import did_you_mean, listed
 
-MUON = "optimizer.muon_config"
-MUONCLIP = "muonclip"
-WARMUP, DECAY = "scheduler.warmup_steps", "scheduler.decay_steps"
 _SWITCHES = {
     "task": "the parts that the recipe names",
     "wandb.enabled": "a tracker is listed",
@@ -25,16 +24,6 @@ _GROUPED = ("optimizer.hparams", "tokenizer.pretrained_model_name_or_path", "dat
 
 
 @frozen
-class Line:
-    """What became of one setting."""
-
-    key: str
-    value: Any
-    why: str
-    """A key here, or the reason that there is none."""
-
-
-@frozen
 class _Offer:
     rank: int
     source: str
@@ -42,32 +31,6 @@ class _Offer:
     """The value there, and here."""
     value: Any
     setting: Setting
-
-
-@define
-class Conversion:
-    """The keys of a recipe, and what there is to say of each setting."""
-
-    keys: dict[str, Any] = field(factory=dict)
-    same: list[str] = field(factory=list)
-    turned: list[Line] = field(factory=list)
-    defaults: list[Line] = field(factory=list)
-    """Left out of the file: the published default."""
-    always: list[Line] = field(factory=list)
-    """What the published code does without a setting."""
-    without: list[Line] = field(factory=list)
-    """No counterpart."""
-    unknown: list[Line] = field(factory=list)
-    """No setting of the published code."""
-
-    def leave_out(self, key: str, why: str) -> None:
-        """Takes back a key that is refused here."""
-        value, setting = self.keys.pop(key), published().get(key)
-        for lines in (self.turned, self.defaults, self.always):
-            lines[:] = [line for line in lines if key not in (line.key, line.why.partition(" = ")[0])]
-        self.same = [name for name in self.same if name != key]
-        more = f"; {setting.said}" if setting is not None and setting.text else ""
-        self.without.append(Line(key, value, f"refused here: {why}{more}"))
 
 
 def convert(settings: Settings) -> Conversion:
@@ -83,7 +46,7 @@ def convert(settings: Settings) -> Conversion:
         _offer_defaults(flat, done, offers)
     for target, found in offers.items():
         _take(target, found, done)
-    _finish(flat, done)
+    finish(flat, done)
     return done
 
 
@@ -178,46 +141,3 @@ def _take(target: str, found: list[_Offer], done: Conversion) -> None:
             done.turned.append(Line(other.source, other.said, f"{target}, as {best.source} says too"))
         else:
             done.without.append(Line(other.source, other.said, f"{best.source} says otherwise, and is taken"))
-
-
-def _finish(flat: Mapping[str, Any], done: Conversion) -> None:
-    """What several settings decide together."""
-    keys = done.keys
-    for key, value in always().items():
-        if key not in keys:
-            keys[key] = value
-            done.always.append(Line(key, value, "as the published code always does"))
-    if str(flat.get("optimizer.name")).lower() == MUONCLIP:
-        with_it = with_muonclip()
-        for key, source in with_it["copies"].items():
-            keys[key] = keys[source]
-            done.turned.append(Line(source, keys[source], f"{key}, too"))
-        clipped = flat.get(f"{MUON}.enable_clipping") is not False
-        for key, value in with_it["unless_unclipped"].items():
-            if clipped and key not in keys:
-                keys[key] = value
-                done.defaults.append(Line(f"{MUON}.clipping_threshold", value, f"{key} = {toml_text(value)}"))
-    if DECAY in keys:
-        _set_decay(flat, done)
-
-
-def _set_decay(flat: Mapping[str, Any], done: Conversion) -> None:
-    """There it is the step at which the decay ends, here its length."""
-    keys, end = done.keys, done.keys[DECAY]
-    percent, max_steps = keys.get("scheduler.warmup_percent"), keys.get("trainer.max_steps")
-    if not all(isinstance(value, int | float | None) for value in (end, percent, max_steps, keys.get(WARMUP))):
-        return  # the check will tell what is wrong with it
-    warmup = keys.get(WARMUP, 0) if percent is None or max_steps is None else round(max_steps * percent / 100)
-    source = DECAY if flat.get(DECAY) is not None else "scheduler.total_steps"
-    done.same = [key for key in done.same if key != DECAY]
-    done.turned = [line for line in done.turned if not line.why.startswith(DECAY)]
-    if max_steps is not None and end > max_steps:
-        del keys[DECAY]
-        why = f"the decay would end after trainer.max_steps = {max_steps}; here it ends there"
-        done.without.append(Line(source, end, why))
-    elif end == max_steps:
-        del keys[DECAY]
-        done.turned.append(Line(source, end, "trainer.max_steps, where the decay ends anyhow"))
-    else:
-        keys[DECAY] = end - warmup
-        done.turned.append(Line(source, end, f"{DECAY} = {end - warmup}: its length, after {warmup} steps of warm-up"))

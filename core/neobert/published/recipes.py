@@ -12,7 +12,8 @@ import tomlkit
 
 from neobert.errors import Problem, RecipeError, UserError
 from neobert.files import write_text
-from neobert.published.convert import Conversion, Line, convert
+from neobert.published.conversion import Conversion, Line
+from neobert.published.convert import convert
 from neobert.published.yaml_files import read_settings
 from neobert.recipe.loading import load_recipe
 from neobert.recipe.overrides import TABLES
