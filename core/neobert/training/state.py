@@ -13,6 +13,7 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from neobert.context import ParameterGroup
+from neobert.shards import any_sharded, shard_as
 from neobert.training.average import WeightAverage
 
 OPTIMIZER, AVERAGE = "optimizer.", "ema."
@@ -31,8 +32,15 @@ class RunState:
     """The optimizer's group options as the recipe made them, before any step."""
     average: WeightAverage | None = None
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether this process has a part of the weights, and of what goes with them."""
+        return any_sharded(self.objective.parameters())
+
     def collect(self) -> dict[str, Any]:
-        """``encoder.*`` and ``loss.*``, ``optimizer.PARAMETER.KEY``, the groups' options as JSON, ``ema.PARAMETER``."""
+        """``encoder.*`` and ``loss.*``, ``optimizer.PARAMETER.KEY``, the groups' options as JSON, ``ema.PARAMETER``.
+
+        In parts where the weights are."""
         state: dict[str, Any] = dict(self.objective.state_dict())
         packed = self.optimizer.state_dict()
         names = self._names()
@@ -45,9 +53,23 @@ class RunState:
             state[UPDATES_KEY] = self.average.updates
         return state
 
+    def template(self, layout: Mapping[str, Any], device: torch.device, *, in_parts: bool) -> dict[str, Any]:
+        """What a checkpointer fills: keys, shapes and dtypes of a saved state, of whose optimizer ``layout`` is what
+        `layout_of` said. Of weights in parts: parts as well, or (not ``in_parts``) whole tensors on the host."""
+        weights = self.objective.state_dict()
+        if not self.is_sharded:
+            return fill_template(weights, layout, device)
+        if in_parts:
+            return self._empty_parts(layout, device)
+        shapes = {key: torch.empty(value.shape, dtype=value.dtype) for key, value in weights.items()}
+        return fill_template(shapes, layout, torch.device("cpu"))
+
     def apply(self, state: Mapping[str, Any]) -> None:
         """Puts a loaded state into place. Every key is used, or it is an error; only an average may be on one side
-        alone: one that this run has and the state lacks begins with the state's weights."""
+        alone: one that this run has and the state lacks begins with the state's weights. Whole tensors do for weights
+        in parts, too: the same on each process."""
+        if self.is_sharded:
+            state = self._in_parts(state)
         rest = dict(state)
         saved_groups = rest.pop(GROUPS_KEY)
         self.objective.load_state_dict(weights_of(rest), strict=True)
@@ -62,6 +84,10 @@ class RunState:
             group.update(_evolved(group, fresh, initial, saved))
         self.optimizer.load_state_dict(packed)
         self._keep_dtypes(packed["state"])
+
+    def take_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Puts the weights of encoder and losses into place, the same whole tensors on each process."""
+        self.objective.load_state_dict(self._in_parts(weights) if self.is_sharded else weights, strict=True)
 
     def _apply_average(self, state: Mapping[str, Any]) -> None:
         if self.average is None:
@@ -94,11 +120,35 @@ class RunState:
             raise ValueError(msg)
         return by_index
 
+    def _in_parts(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Each tensor as its parameter lies over the processes; one of another shape than that is whole on each."""
+        like = dict(self.objective.named_parameters(remove_duplicate=False))
+        found = {key: _parameter_of(key, value, like) for key, value in state.items()}
+        return {key: value if (p := found[key]) is None else shard_as(p, value) for key, value in state.items()}
+
+    def _empty_parts(self, layout: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+        like = dict(self.objective.named_parameters(remove_duplicate=False))
+        template = fill_template(self.objective.state_dict(), layout, device)
+        for key, value in template.items():
+            if (parameter := _parameter_of(key, value, like)) is not None:
+                template[key] = torch.empty_like(parameter.detach(), dtype=value.dtype)
+        return template
+
     def _names(self) -> dict[int, str]:
         """Position in the optimizer -> the parameter's name."""
         names = {id(p): name for group in self.groups for name, p in group.parameters.items()}
         ordered = (p for group in self.optimizer.param_groups for p in group["params"])
         return {index: names[id(p)] for index, p in enumerate(ordered)}
+
+
+def _parameter_of(key: str, value: Any, parameters: Mapping[str, Tensor]) -> Tensor | None:
+    """The parameter that an entry is of, and of whose shape it is; None for any other."""
+    if not isinstance(value, Tensor):
+        return None
+    name = key.removeprefix(AVERAGE).removeprefix(OPTIMIZER)
+    while name and name not in parameters:  # less the optimizer's own key
+        name = name.rpartition(".")[0]
+    return parameters[name] if name and parameters[name].shape == value.shape else None
 
 
 def weights_of(state: Mapping[str, Any]) -> dict[str, Any]:
