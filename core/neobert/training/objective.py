@@ -15,7 +15,7 @@ from neobert.recipe.trainer import TrainerOptions
 from neobert.training.compilation import compiled, mark_varying_sizes
 from neobert.training.positions import MASKED_POSITIONS, token_losses
 
-CALLED = ("embed", "guesses", "token_losses")
+CALLED = ("embed", "losses_from", "guesses", "token_losses")
 """Methods of an objective that compute with weights, beside its ``forward``."""
 T = TypeVar("T")
 
@@ -40,6 +40,12 @@ class Objective(nn.Module):
             mark_varying_sizes(batch)
         embeddings: Tensor = self.loss.embed(self.encoder, batch.input_ids, batch.layout)
         return embeddings[: batch.num_sequences]
+
+    def losses_from(self, embeddings: Tensor, batch: Batch) -> LossOutput:
+        """The loss of a batch whose embeddings `embed` has made, by a loss that makes some."""
+        if hasattr(self.loss, "losses_from"):
+            return cast(LossOutput, self.loss.losses_from(embeddings, batch))
+        return self(batch)  # type: ignore[no-any-return]
 
     def guesses(self, batch: Batch) -> Tensor:
         """(M, V): logits of a batch's masked tokens, by a loss with a vocabulary head."""

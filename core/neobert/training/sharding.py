@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.utils import _pytree as pytree
 
 from neobert.data import MicroBatch
 from neobert.errors import UserError
@@ -52,13 +52,14 @@ def shard(root: Objective | Objectives, own: Mapping[str, Objective], device: to
     the same weights. Raises UserError for a parameter that has no rows.
     """
     _refuse_scalars(root)
-    _register_loss_output()
     # A group of its own: a loss may send something in its backward pass, before or after a block as it happens.
     mesh = DeviceMesh.from_group(dist.new_group(), device.type)
     for block in root.encoder.blocks:
         fully_shard(block, mesh=mesh, reshard_after_forward=True)
     # The root's too are taken apart after each call: what stayed would be stale where an average takes their place.
+    root.register_forward_hook(_taken_apart)
     fully_shard(root, mesh=mesh, reshard_after_forward=True)
+    root.register_forward_hook(_put_together)
     for module in root.modules():
         if isinstance(module, FSDPModule):
             # A plain sum, as everywhere here: the loop divides, once.
@@ -100,11 +101,10 @@ def _refuse_scalars(root: nn.Module) -> None:
         raise UserError(msg)
 
 
-def _register_loss_output() -> None:
-    """Lets torch find the tensors of an output, at whose gradient the root's weights are put together again."""
-    if LossOutput not in pytree.SUPPORTED_NODES:
-        pytree.register_pytree_node(
-            LossOutput,
-            lambda output: ([output.total, output.count, output.metrics], None),
-            lambda values, _: LossOutput(*values),
-        )
+def _taken_apart(_module: nn.Module, _arguments: Any, output: Any) -> Any:
+    """An output as torch looks for tensors in: at their gradient the root's weights are put together again."""
+    return (output.total, output.count, dict(output.metrics)) if isinstance(output, LossOutput) else output
+
+
+def _put_together(_module: nn.Module, _arguments: Any, output: Any) -> Any:
+    return LossOutput(*output) if isinstance(output, tuple) else output
