@@ -72,7 +72,8 @@ class DistributedCheckpointer:
         each.
         """
         content = read_json(Path(directory) / VALUE_FILE)
-        if not isinstance(content, dict) or not {"files", "tensors", "values"} <= content.keys():
+        kinds = {"files": list, "tensors": dict, "values": dict}
+        if not isinstance(content, dict) or any(not isinstance(content.get(key), kind) for key, kind in kinds.items()):
             msg = f"{Path(directory) / VALUE_FILE} is not one of the checkpointer `dcp`"
             raise ValueError(msg)
         wanted = {key: value for key, value in state.items() if isinstance(value, Tensor)}

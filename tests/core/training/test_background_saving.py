@@ -96,8 +96,7 @@ def test_what_the_disk_refuses_ends_the_run_at_the_next_step(go: Run, monkeypatc
     def noted(self: Recorder, parts: Parts, data: Any, norm: Any, position: Any, done: bool) -> None:
         if position.step == 5:
             assert failed.wait(60)
-            while not self.look.__self__._background.has_ended:  # type: ignore[attr-defined]
-                pass
+            self.look.__self__._background._thread.join()  # type: ignore[attr-defined]
         looks.append(position.step)
         after_step(self, parts, data, norm, position, done)
 
