@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.core.training.many_ranks import Results, job, launch
+from tests.core.training.many_ranks import Results, free_port, job, launch
 
 from neobert.testing.checkpointer import holds_pickle
 
@@ -263,3 +266,21 @@ def test_a_process_that_is_killed_is_missed(results: Results) -> None:
     (first,) = results.of("killed", 1)
     assert first["status"] == 2
     assert "another process of this run ended without a word" in first["err"]
+
+
+def test_accelerate_starts_the_same_recipe(workdir: Path) -> None:
+    """As a person would: two processes on CPUs, each with a part of the weights."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
+    command += [f"--main_process_port={free_port()}", "-m", "neobert.cli", "recipe.toml", FSDP, ADAMW]
+    more = {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*command, "--trainer.max_steps=2", "--trainer.gradient_accumulation_steps=1"],
+        env=os.environ | more,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("each of 2 processes keeps its share") == 1, "one process tells"
+    assert "step 2/2" in done.stdout
+    assert (workdir / "run/model_checkpoints/2/model.safetensors").is_file()
