@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from neobert.export import export_model
+from neobert.export.provenance import Origin
 from neobert.files import has_manifest, remove_folder
 from neobert.recipe import Recipe
 from neobert.run_folder import AVERAGED_EXPORTS, EXPORTS
@@ -48,4 +49,12 @@ class Exporter:
         if folder.exists():  # of the same step: a run that stops where it has just saved
             remove_folder(folder)
         losses = {name: view.own_objective.loss for name, view in parts.each.items()}
-        return export_model(folder, parts.objective.encoder, losses, self.recipe, parts.context, position.evaluations)
+        origin = Origin(
+            step=position.step,
+            tokens_seen=position.tokens_seen,
+            data_fingerprint=parts.training_data.fingerprint,
+            tokenizer_fingerprint=parts.tokenizer_fingerprint,
+            averaged=kind == AVERAGED_EXPORTS,
+            evaluations=position.evaluations,
+        )
+        return export_model(folder, parts.objective.encoder, losses, self.recipe, parts.context, origin)
