@@ -9,12 +9,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import torch
 from attrs import define, field
 
 from neobert.abilities import takes_parts, writes
-from neobert.data import Place, StepBatches
-from neobert.data.sharing import join_places
+from neobert.data import StepBatches
 from neobert.errors import UserError
 from neobert.files import disk_errors
 from neobert.recipe import Recipe
@@ -30,10 +28,10 @@ from neobert.training.display import Display
 from neobert.training.exporting import Exporter
 from neobert.training.kept_batch import REPLAYS, KeptStep, keep_step
 from neobert.training.loop import Position
+from neobert.training.progress import progress_of
 from neobert.training.ranks import Ranks
 from neobert.training.run_directory import STEP_FOLDERS
 from neobert.training.same_weights import refuse_other_weights
-from neobert.training.state import layout_of
 
 KEPT_STEPS = 10
 """Steps that went wrong whose data is kept, the newest ones."""
@@ -124,7 +122,7 @@ class Saver:
         parts, trainer = self.parts, self.recipe.trainer
         refuse_other_weights(parts.ranks, parts.objective)
         state = parts.state.collect()
-        progress = self._progress(position, state)
+        progress = progress_of(parts, position, state)
         if not takes_parts(parts.checkpointer):
             state = whole_state(state, keep=writes(parts.checkpointer))
         if not trainer.async_save:
@@ -209,31 +207,6 @@ class Saver:
             f"step {step} could not be saved whole in {self.directory}: {error.strerror}\n"
             f"the newest checkpoint is {newest}. Mend that, then go on:  {command_to_go_on(self.recipe)}\n"
             f"or write its model elsewhere:  neobert-run --export {newest} FOLDER"
-        )
-
-    def _cursor(self, position: Position) -> Place:
-        """The place in the data of all ranks."""
-        cursors = self.parts.ranks.gather(position.cursor.to_json())
-        return join_places([self.parts.training_data.place(cursor) for cursor in cursors])
-
-    def _progress(self, position: Position, state: dict[str, object]) -> Progress:
-        return Progress(
-            step=position.step,
-            cursor=self._cursor(position).to_json(),
-            tokens_seen=position.tokens_seen,
-            meter=position.meter.state(self.parts.ranks),
-            evaluations=position.evaluations,
-            source_tokens=position.source_tokens,
-            objective_steps=position.objective_steps,
-            left_out=position.left_out,
-            guard=position.guard.to_json(),
-            position_losses={when: losses.to_json() for when, losses in position.position_losses.items()},
-            best=None if position.best is None else position.best.to_json(),
-            optimizer_layout=layout_of(state),
-            data_fingerprint=self.parts.training_data.fingerprint,
-            tokenizer_fingerprint=self.parts.tokenizer_fingerprint,
-            num_threads=torch.get_num_threads(),
-            world_size=self.parts.context.world_size,
         )
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from neobert.context import ParameterGroup
 from neobert.shards import any_sharded, shard_as
 from neobert.training.average import WeightAverage
+from neobert.training.state_layout import AVERAGE, OPTIMIZER, fill_template, parameter_of
 
-OPTIMIZER, AVERAGE = "optimizer.", "ema."
 UPDATES_KEY = f"{AVERAGE}updates"
 GROUPS_KEY = f"{OPTIMIZER}param_groups"
 
@@ -123,14 +123,14 @@ class RunState:
     def _in_parts(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Each tensor as its parameter lies over the processes; one of another shape than that is whole on each."""
         like = dict(self.objective.named_parameters(remove_duplicate=False))
-        found = {key: _parameter_of(key, value, like) for key, value in state.items()}
+        found = {key: parameter_of(key, value, like) for key, value in state.items()}
         return {key: value if (p := found[key]) is None else shard_as(p, value) for key, value in state.items()}
 
     def _empty_parts(self, layout: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
         like = dict(self.objective.named_parameters(remove_duplicate=False))
         template = fill_template(self.objective.state_dict(), layout, device)
         for key, value in template.items():
-            if (parameter := _parameter_of(key, value, like)) is not None:
+            if (parameter := parameter_of(key, value, like)) is not None:
                 template[key] = torch.empty_like(parameter.detach(), dtype=value.dtype)
         return template
 
@@ -139,16 +139,6 @@ class RunState:
         names = {id(p): name for group in self.groups for name, p in group.parameters.items()}
         ordered = (p for group in self.optimizer.param_groups for p in group["params"])
         return {index: names[id(p)] for index, p in enumerate(ordered)}
-
-
-def _parameter_of(key: str, value: Any, parameters: Mapping[str, Tensor]) -> Tensor | None:
-    """The parameter that an entry is of, and of whose shape it is; None for any other."""
-    if not isinstance(value, Tensor):
-        return None
-    name = key.removeprefix(AVERAGE).removeprefix(OPTIMIZER)
-    while name and name not in parameters:  # less the optimizer's own key
-        name = name.rpartition(".")[0]
-    return parameters[name] if name and parameters[name].shape == value.shape else None
 
 
 def weights_of(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,31 +151,6 @@ def averages_of(state: Mapping[str, Any]) -> dict[str, Any]:
     found = {key.removeprefix(AVERAGE): value for key, value in state.items() if key.startswith(AVERAGE)}
     found.pop(UPDATES_KEY.removeprefix(AVERAGE), None)
     return found
-
-
-def fill_template(weights: Mapping[str, Any], layout: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Keys, shapes and dtypes of a saved state, to be filled; ``layout`` is what `layout_of` said of it."""
-    template: dict[str, Any] = dict(weights)
-    for key, entry in layout.items():
-        if entry is None:
-            template[key] = None
-        else:
-            # Step counters are scalars and live on the host, unless the optimizer moves them.
-            home = device if entry["shape"] else torch.device("cpu")
-            template[key] = torch.empty(entry["shape"], dtype=getattr(torch, entry["dtype"]), device=home)
-    return template
-
-
-def layout_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What the optimizer's part of a state, and the average, look like: a fresh optimizer has nothing before its first
-    step, and a run may have no average."""
-    return {
-        key: {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
-        if isinstance(value, Tensor)
-        else None
-        for key, value in state.items()
-        if key.startswith((OPTIMIZER, AVERAGE))
-    }
 
 
 def group_options(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:

@@ -51,6 +51,10 @@ FSDP = "--trainer.strategy=fsdp"
 SHARDED = (*PLAIN, FSDP, "--checkpointer=dcp", "--trainer.async_save=true")
 """Each process has a part of the weights, writes it, and goes on training meanwhile."""
 MIXED = ("--trainer.max_steps=4", "--trainer.logging_steps=1", "--trainer.per_device_train_batch_size=4")
+FROM_TWO = (
+    "--model.weights=two/model_checkpoints/4",
+    "--tokenizer={name = 'pretrained', path = 'two/model_checkpoints/4'}",
+)
 OBJECTIVES = """
 [objectives.mlm]
 probability = 0.4
@@ -91,6 +95,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
                 job("sharded2_on", *SHARDED, accumulate(2), f"{resume}=sharded2/checkpoints/2", **mlm),
                 job("mixed2", *MIXED, double=True, recipe="mixed.toml"),
                 job("mixed_sharded2", *MIXED, FSDP, double=True, recipe="mixed.toml"),
+                job("from2", ADAMW, *FROM_TWO, FSDP, "--trainer.max_steps=2"),
                 job("told", *PLAIN, accumulate(2), signal={"1": 1}),
                 job("broken", *PLAIN, accumulate(2), fail={"1": 2}),
                 job("taken", *PLAIN, accumulate(2), folder="two"),
@@ -186,6 +191,12 @@ def test_parts_go_on_as_wholes_on_one_process(results: Results) -> None:
     assert found["status"] == 0
     assert "made by 2 processes, and this run has 1" in found["out"]
     assert results.apart("one_of_sharded2", "one", 4) < CLOSE
+
+
+def test_weights_of_another_run_are_shared_out(results: Results) -> None:
+    assert [one["status"] for one in results.of("from2", 2)] == [0, 0]
+    last = next(line["eval/loss"] for line in reversed(results.lines("two")) if "eval/loss" in line)
+    assert results.lines("from2")[0]["eval/loss"] == pytest.approx(last, abs=1e-5)
 
 
 def test_objectives_and_whole_matrices_in_parts(results: Results) -> None:
