@@ -1,0 +1,178 @@
+"""Line charts: curves in a square of 1000 by 1000, which the page stretches, and the words around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from neobert.report.axis import Axis, Tick, step_axis, value_axis
+from neobert.report.numbers import NOTHING
+from neobert.report.series import Series
+
+SIDE = 1000
+MOST_POINTS = 800
+"""Of a curve that is drawn; of a longer one the least and the most of each stretch."""
+MOST_ROWS = 40
+"""Of the table of values."""
+
+
+@frozen(kw_only=True)
+class Line:
+    """A curve: what it is called, its points, and which of the page's colours it has."""
+
+    name: str
+    series: Series
+    colour: int
+    dotted: bool = False
+    """With a dot at each value, as evaluations have: they are few."""
+
+
+@frozen(kw_only=True)
+class Drawn:
+    """A curve as the page has it."""
+
+    name: str
+    colour: int
+    path: str
+    """SVG path data; it begins anew behind a value that is not finite."""
+    dots: str
+    """The same as dots; empty where there are none."""
+    points: int
+    last: str
+    """The newest value, as text."""
+
+
+@frozen(kw_only=True)
+class Chart:
+    """All that the page has of one chart."""
+
+    id: str
+    title: str
+    unit: str
+    description: str
+    """What is to be seen, in words."""
+    notes: tuple[str, ...]
+    lines: tuple[Drawn, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    last_step: int
+    rows: tuple[tuple[str, ...], ...]
+    """Of the table of values: step, and each curve's value."""
+    rows_of: int
+    """How many there are in all."""
+    readout: dict[str, Any]
+    """For the script: steps, where they are, and each curve's height and text there."""
+
+
+def draw(
+    id: str, title: str, lines: Sequence[Line], *, unit: str = "", text: Callable[[float], str], may_log: bool = False
+) -> Chart:
+    """A chart of these curves, one at least. ``text`` says how its values are written."""
+    thin = [_thinned(line.series) for line in lines]
+    finite = [value for series in thin for value in series.values if math.isfinite(value)]
+    y, x = value_axis(finite, may_log=may_log), _steps_axis(thin)
+    steps = sorted({step for series in thin for step in series.steps})
+    values = [dict(zip(series.steps, series.values, strict=True)) for series in thin]
+    rows = [(f"{step:,}", *(_cell(of.get(step), text) for of in values)) for step in _spread(steps)]
+    return Chart(
+        id=id,
+        title=title,
+        unit=f"{unit}, logarithmic" if y.log and unit else "logarithmic" if y.log else unit,
+        description=" ".join(_described(line, text) for line in lines),
+        notes=tuple(_notes(lines, thin)),
+        lines=tuple(_drawn(line, series, x, y, text) for line, series in zip(lines, thin, strict=True)),
+        x_ticks=x.ticks,
+        y_ticks=y.ticks,
+        last_step=steps[-1],
+        rows=tuple(rows),
+        rows_of=len(steps),
+        readout={
+            "steps": steps,
+            "x": [round(SIDE * x.at(step), 1) for step in steps],
+            "lines": [
+                {"y": [_height(it, y) for it in of], "text": [_cell(it, text) for it in of]}
+                for of in ([known.get(step) for step in steps] for known in values)
+            ],
+        },
+    )
+
+
+def _steps_axis(series: Sequence[Series]) -> Axis:
+    return step_axis(min(it.steps[0] for it in series), max(it.steps[-1] for it in series))
+
+
+def _drawn(line: Line, series: Series, x: Axis, y: Axis, text: Callable[[float], str]) -> Drawn:
+    pieces, dots, moving = [], [], True
+    for step, value in zip(series.steps, series.values, strict=True):
+        height = _height(value, y)
+        if height is None:
+            moving = True
+            continue
+        place = f"{SIDE * x.at(step):.1f} {height:.1f}"
+        pieces.append(f"{'M' if moving else 'L'}{place}")
+        dots.append(f"M{place}h0")
+        moving = False
+    has_dots = line.dotted or len(pieces) == 1
+    return Drawn(
+        name=line.name,
+        colour=line.colour,
+        path="".join(pieces),
+        dots="".join(dots) if has_dots else "",
+        points=len(pieces),
+        last=_cell(line.series.last, text),
+    )
+
+
+def _height(value: float | None, y: Axis) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(SIDE * (1 - y.at(value)), 1)
+
+
+def _cell(value: float | None, text: Callable[[float], str]) -> str:
+    return NOTHING if value is None else text(value)
+
+
+def _described(line: Line, text: Callable[[float], str]) -> str:
+    series = line.series
+    if len(series.steps) == 1:
+        return f"{line.name}: {text(series.last)} at step {series.steps[0]:,}."
+    first, last = f"{text(series.values[0])} at step {series.steps[0]:,}", text(series.last)
+    return f"{line.name}: {len(series.steps):,} values, from {first} to {last} at step {series.steps[-1]:,}."
+
+
+def _notes(lines: Sequence[Line], thin: Sequence[Series]) -> list[str]:
+    found = []
+    for line, drawn in zip(lines, thin, strict=True):
+        if line.series.not_finite:
+            found.append(f"{line.name}: {line.series.not_finite:,} values that are not finite are left out")
+        if len(drawn.steps) < len(line.series.steps):
+            found.append(
+                f"{line.name}: drawn with {len(drawn.steps):,} of {len(line.series.steps):,} values, the least and the "
+                "most of each stretch"
+            )
+    return found
+
+
+def _thinned(series: Series) -> Series:
+    """The series itself, or of one with very many values the ends, and of each stretch the least and the most."""
+    count = len(series.steps)
+    if count <= MOST_POINTS:
+        return series
+    kept = {0, count - 1}
+    stretches = MOST_POINTS // 2 - 1
+    for number in range(stretches):
+        stretch = range(number * count // stretches, (number + 1) * count // stretches)
+        known = [index for index in stretch if math.isfinite(series.values[index])]
+        if known:
+            kept |= {min(known, key=series.values.__getitem__), max(known, key=series.values.__getitem__)}
+    chosen = sorted(kept)
+    return Series(series.name, tuple(series.steps[it] for it in chosen), tuple(series.values[it] for it in chosen))
+
+
+def _spread(steps: Sequence[int]) -> list[int]:
+    """All, or as many as a table may have, spread evenly, the last one too."""
+    if len(steps) <= MOST_ROWS:
+        return list(steps)
+    return [steps[number * (len(steps) - 1) // (MOST_ROWS - 1)] for number in range(MOST_ROWS)]
