@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
@@ -36,8 +36,10 @@ class Axis:
         return _share(value, self.least, self.most, self.log)
 
 
-def value_axis(values: Sequence[float], *, may_log: bool = False, count: int = 4) -> Axis:
-    """For finite values, with a little room at both ends; 0 is in it where it is near."""
+def value_axis(
+    values: Sequence[float], *, may_log: bool = False, tick: Callable[[float], str] | None = None, count: int = 5
+) -> Axis:
+    """For finite values, with a little room at both ends; 0 is in it where it is near. ``tick`` writes its numbers."""
     least, most = min(values, default=0.0), max(values, default=1.0)
     if may_log and least > 0 and most / least > _LOG_FROM:
         return _log_axis(least, most)
@@ -49,7 +51,10 @@ def value_axis(values: Sequence[float], *, may_log: bool = False, count: int = 4
     step = _nice((most - least) / count)
     first, last = math.floor(least / step + 1e-9), math.ceil(most / step - 1e-9)
     least, most = first * step, last * step
-    ticks = tuple(Tick((n - first) / (last - first), _tick_text(n * step, step)) for n in range(first, last + 1))
+    ticks = tuple(
+        Tick((n - first) / (last - first), tick(n * step) if tick else _tick_text(n * step, step))
+        for n in range(first, last + 1)
+    )
     return Axis(least=least, most=most, log=False, ticks=ticks)
 
 

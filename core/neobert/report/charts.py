@@ -9,11 +9,15 @@ from attrs import evolve, frozen
 
 from neobert.objective_names import prefix_of
 from neobert.report.numbers import figure, share, short, whole
-from neobert.report.plot import Chart, Line, draw
+from neobert.report.plot import Chart, Level, Line, Style, draw
 from neobert.report.run import RunRecord
+from neobert.report.series import Series
+from neobert.report.tables import unigram_of
 from neobert.training.evaluation_names import AMONG_ALL
 
-LOSS, OPTIMISATION, SPEED, EVALUATION, MORE = "Loss", "Optimisation", "Speed", "Evaluation", "Further metrics"
+LOSS, OPTIMISATION, SPEED, EVALUATION, MORE = "Learning curve", "Optimisation", "Speed", "Evaluation", "Further metrics"
+_OF = " \N{MIDDLE DOT} "
+"""Between a title and the objective that it is of."""
 _LEFT_OUT = re.compile(r"tokens_seen|steps|epoch|perplexity|mix/.*|mix_epoch/.*|skipped_steps|rollbacks")
 """Of training: what counts, and what tables, figures or the list of events have."""
 
@@ -27,23 +31,34 @@ class _Place:
     """Metrics with the same title are in one chart."""
     line: str
     """What its curve is called there."""
+    colour: int | None = None
+    """Of its curve in a chart of one run; None for the next one."""
     unit: str = ""
     text: Callable[[float], str] = short
+    tick: Callable[[float], str] | None = None
+    """How numbers on its axis are written; None: as numbers are."""
     may_log: bool = False
     is_evaluation: bool = False
 
 
-def _loss(name: str) -> _Place:
-    return _Place(section=LOSS, title="Loss", line=name, text=lambda value: figure("loss", value))
+def _loss(name: str, colour: int) -> _Place:
+    return _Place(section=LOSS, title="Loss", line=name, colour=colour, text=lambda value: figure("loss", value))
 
 
 _TRAINING = {
-    "loss": _loss("Training"),
+    "loss": _loss("Training", 0),
     "learning_rate": _Place(section=OPTIMISATION, title="Learning rate", line="Learning rate"),
-    "grad_norm": _Place(section=OPTIMISATION, title="Gradient norm", line="Norm", unit="before clipping", may_log=True),
-    "tokens_per_second": _Place(section=SPEED, title="Speed", line="Speed", unit="tokens a second", text=whole),
+    "grad_norm": _Place(
+        section=OPTIMISATION, title="Gradient norm", line="Gradient norm", unit="before clipping", may_log=True
+    ),
+    "tokens_per_second": _Place(section=SPEED, title="Tokens a second", line="Tokens a second", text=whole),
     "data_wait_share": _Place(
-        section=SPEED, title="Waiting for data", line="Share", unit="share of the time", text=share
+        section=SPEED,
+        title="Waiting for data",
+        line="Waiting for data",
+        unit="share of the time",
+        text=share,
+        tick=share,
     ),
     "max_seq_length": _Place(section=OPTIMISATION, title="Sequence length", line="Tokens", unit="tokens", text=whole),
     "micro_batches": _Place(section=OPTIMISATION, title="Micro-batches of a step", line="Number", text=whole),
@@ -58,25 +73,44 @@ _GROUPS = {
 
 
 def charts_of(runs: Sequence[RunRecord]) -> dict[str, list[Chart]]:
-    """Section -> its charts, in the order of the page. Curves of several runs lie over each other."""
+    """Section -> its charts, if any, in the order of the page. Curves of several runs lie over each other."""
     found: dict[tuple[str, str], list[tuple[_Place, Line]]] = {}
     for number, run in enumerate(runs):
         for metric, series in run.series.items():
             place = _place(metric, run.objectives)
-            if place is None or (place.section == EVALUATION and len(series.steps) < 3):
-                continue  # of what is only known before and after, the table has all
+            if place is None or (place.section == EVALUATION and not _is_curve(series)):
+                continue  # the table has all that there is to say
             title = place.title if len(runs) == 1 else _alone(place)
             lines = found.setdefault((place.section, title), [])
-            colour = number if len(runs) > 1 else len(lines)
-            name = run.name if len(runs) > 1 else place.line
+            known = len(lines) if place.colour is None else place.colour
+            colour, name = (number, run.name) if len(runs) > 1 else (known, place.line)
             lines.append((place, Line(name=name, series=series, colour=colour, dotted=place.is_evaluation)))
     sections: dict[str, list[Chart]] = {name: [] for name in (LOSS, EVALUATION, OPTIMISATION, SPEED, MORE)}
     for number, ((section, title), lines) in enumerate(found.items()):
-        place = lines[0][0]
-        unit, text, may_log = place.unit, place.text, place.may_log
-        chart = draw(f"c{number}", title, [it for _, it in lines], unit=unit, text=text, may_log=may_log)
-        sections[section].append(chart)
-    return {name: charts for name, charts in sections.items() if charts}
+        sections[section].append(_chart(f"c{number}", title, lines, _levels(runs, title)))
+    return sections
+
+
+def _is_curve(series: Series) -> bool:
+    """Whether there is more to see than a value before and one after, or one that never changes."""
+    return len(series.steps) > 2 and len(set(series.values)) > 1
+
+
+def _chart(id: str, title: str, lines: Sequence[tuple[_Place, Line]], levels: Sequence[Level]) -> Chart:
+    """In the order of colours."""
+    place = lines[0][0]
+    curves = sorted((line for _, line in lines), key=lambda line: line.colour)
+    style = Style(unit=place.unit, text=place.text, tick=place.tick, may_log=place.may_log)
+    return draw(id, title, curves, style, levels)
+
+
+def _levels(runs: Sequence[RunRecord], title: str) -> list[Level]:
+    """What a unigram model comes to, beside the losses of one run."""
+    if len(runs) > 1 or not title.startswith("Loss"):
+        return []
+    objective = title.partition(_OF)[2]
+    value = unigram_of(runs[0], objective)
+    return [] if value is None else [Level("Unigram model", value)]
 
 
 def _alone(place: _Place) -> str:
@@ -98,7 +132,7 @@ def _place(metric: str, objectives: Sequence[str]) -> _Place | None:
     place = _of_training(rest) if kind == "train" else _of_evaluation(rest, averaged)
     if place is None or not objective:
         return place
-    return evolve(place, title=f"{place.title} \N{MIDDLE DOT} {objective}")
+    return evolve(place, title=f"{place.title}{_OF}{objective}")
 
 
 def _of_training(name: str) -> _Place | None:
@@ -111,8 +145,7 @@ def _of_evaluation(name: str, averaged: bool) -> _Place | None:
     if name == "perplexity" or name.startswith(AMONG_ALL):
         return None
     if name == "loss":
-        place = _loss("Held-out (averaged)" if averaged else "Held-out")
-        return _Place(section=LOSS, title="Loss", line=place.line, text=place.text, is_evaluation=True)
+        return evolve(_loss(*(("Held-out (averaged)", 2) if averaged else ("Held-out", 1))), is_evaluation=True)
     return _grouped(f"{name} of averaged weights" if averaged else name, EVALUATION, is_evaluation=True)
 
 

@@ -16,7 +16,9 @@ def figure(name: str, value: float | None) -> str:
     """A figure of an evaluation or a loss, with four decimals."""
     if value is None:
         return NOTHING
-    return figure_text(name, value) if math.isfinite(value) else _not_finite(value)
+    if not math.isfinite(value):
+        return _not_finite(value)
+    return figure_text(name, value) if abs(value) < 1000 else f"{value:,.1f}".removesuffix(".0")
 
 
 def short(value: float | None) -> str:
@@ -37,8 +39,11 @@ def whole(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """``12.3 %``."""
-    return NOTHING if value is None else f"{100 * value:.1f} %"
+    """``12.3 %``, ``0.12 %``."""
+    if value is None:
+        return NOTHING
+    percent = 100 * value
+    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.2g} %"
 
 
 def duration(seconds: float | None) -> str:

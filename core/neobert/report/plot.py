@@ -15,6 +15,8 @@ from neobert.report.series import Series
 SIDE = 1000
 MOST_POINTS = 800
 """Of a curve that is drawn; of a longer one the least and the most of each stretch."""
+FEW = 3
+"""Dots fewer than this are not joined: a line would say what was between."""
 MOST_ROWS = 40
 """Of the table of values."""
 
@@ -30,6 +32,26 @@ class Line:
     """With a dot at each value, as evaluations have: they are few."""
 
 
+@frozen
+class Level:
+    """A horizontal line: what it is called, and its value."""
+
+    name: str
+    value: float
+
+
+@frozen(kw_only=True)
+class Style:
+    """How numbers of a chart are written, and on which scale they lie."""
+
+    text: Callable[[float], str]
+    tick: Callable[[float], str] | None = None
+    """On the axis; None: as numbers are."""
+    unit: str = ""
+    may_log: bool = False
+    """Logarithmic, where values differ by a large factor."""
+
+
 @frozen(kw_only=True)
 class Drawn:
     """A curve as the page has it."""
@@ -37,7 +59,7 @@ class Drawn:
     name: str
     colour: int
     path: str
-    """SVG path data; it begins anew behind a value that is not finite."""
+    """SVG path data; it begins anew behind a value that is not finite. Empty where dots alone are drawn."""
     dots: str
     """The same as dots; empty where there are none."""
     points: int
@@ -56,6 +78,8 @@ class Chart:
     """What is to be seen, in words."""
     notes: tuple[str, ...]
     lines: tuple[Drawn, ...]
+    levels: tuple[tuple[str, str, float], ...]
+    """Horizontal lines: name, value as text, height."""
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     last_step: int
@@ -67,23 +91,26 @@ class Chart:
     """For the script: steps, where they are, and each curve's height and text there."""
 
 
-def draw(
-    id: str, title: str, lines: Sequence[Line], *, unit: str = "", text: Callable[[float], str], may_log: bool = False
-) -> Chart:
-    """A chart of these curves, one at least. ``text`` says how its values are written."""
+def draw(id: str, title: str, lines: Sequence[Line], style: Style, levels: Sequence[Level] = ()) -> Chart:
+    """A chart of these curves, one at least."""
+    text = style.text
     thin = [_thinned(line.series) for line in lines]
     finite = [value for series in thin for value in series.values if math.isfinite(value)]
-    y, x = value_axis(finite, may_log=may_log), _steps_axis(thin)
+    finite += [level.value for level in levels]
+    y, x = value_axis(finite, may_log=style.may_log, tick=style.tick), _steps_axis(thin)
     steps = sorted({step for series in thin for step in series.steps})
     values = [dict(zip(series.steps, series.values, strict=True)) for series in thin]
     rows = [(f"{step:,}", *(_cell(of.get(step), text) for of in values)) for step in _spread(steps)]
     return Chart(
         id=id,
         title=title,
-        unit=f"{unit}, logarithmic" if y.log and unit else "logarithmic" if y.log else unit,
-        description=" ".join(_described(line, text) for line in lines),
+        unit=", ".join(filter(None, (style.unit, "logarithmic" if y.log else ""))),
+        description=" ".join(
+            [*(_described(line, text) for line in lines), *(f"{it.name}: {text(it.value)}." for it in levels)]
+        ),
         notes=tuple(_notes(lines, thin)),
         lines=tuple(_drawn(line, series, x, y, text) for line, series in zip(lines, thin, strict=True)),
+        levels=tuple((it.name, text(it.value), round(SIDE * (1 - y.at(it.value)), 1)) for it in levels),
         x_ticks=x.ticks,
         y_ticks=y.ticks,
         last_step=steps[-1],
@@ -119,7 +146,7 @@ def _drawn(line: Line, series: Series, x: Axis, y: Axis, text: Callable[[float],
     return Drawn(
         name=line.name,
         colour=line.colour,
-        path="".join(pieces),
+        path="" if has_dots and len(pieces) < FEW else "".join(pieces),
         dots="".join(dots) if has_dots else "",
         points=len(pieces),
         last=_cell(line.series.last, text),

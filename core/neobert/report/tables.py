@@ -14,6 +14,7 @@ from neobert.report.run import RunRecord
 from neobert.training.evaluation_names import AMONG_ALL, CANDIDATES, COLUMNS
 
 UNIGRAM = "unigram model"
+LOSS_AT = "loss_at/"
 
 
 @frozen
@@ -58,15 +59,22 @@ def _tables_of(run: RunRecord, objective: str, columns: Mapping[str, Mapping[str
     """Figures among held-out texts, and those among all texts apart."""
     names = [*dict.fromkeys(name for means in columns.values() for name in means)]
     of = f" \N{MIDDLE DOT} {objective}" if objective else ""
-    held_out = [name for name in names if not name.startswith(AMONG_ALL)]
-    unigram = (run.summary or {}).get("unigram_cross_entropy")
-    unigram = unigram.get(objective) if isinstance(unigram, dict) else unigram
+    own_table = (AMONG_ALL, LOSS_AT) if (run.summary or {}).get("positions") else (AMONG_ALL,)
+    held_out = [name for name in names if not name.startswith(own_table)]
+    unigram = unigram_of(run, objective)
     beside = {} if unigram is None or "loss" not in held_out else {UNIGRAM: {"loss": unigram}}
     found = [_figures(f"Held out{of}", held_out, {**columns, **beside})]
     among = [name for name in names if name.startswith(AMONG_ALL) and name != CANDIDATES]
     if among:
         texts = next((means[CANDIDATES] for means in columns.values() if CANDIDATES in means), None)
         found.append(_figures(f"Among {whole(texts)} texts, with those that are trained on{of}", among, columns))
+    return found
+
+
+def unigram_of(run: RunRecord, objective: str) -> float | None:
+    """The cross-entropy of a unigram model on held-out text, once the run is at its end and has such text."""
+    said = (run.summary or {}).get("unigram_cross_entropy")
+    found: float | None = said.get(objective) if isinstance(said, dict) else said
     return found
 
 
