@@ -15,6 +15,8 @@ from neobert.training.evaluation_names import AMONG_ALL, CANDIDATES, COLUMNS
 
 UNIGRAM = "unigram model"
 LOSS_AT = "loss_at/"
+_FIRST = ("mrr@", "ndcg@", "recall@", "spearman", "neighbour_accuracy", "loss", "perplexity", "accuracy")
+"""How figures begin that are told first, in this order."""
 
 
 @frozen
@@ -57,7 +59,7 @@ def evaluation_tables(run: RunRecord) -> list[Table]:
 
 def _tables_of(run: RunRecord, objective: str, columns: Mapping[str, Mapping[str, float]]) -> list[Table]:
     """Figures among held-out texts, and those among all texts apart."""
-    names = [*dict.fromkeys(name for means in columns.values() for name in means)]
+    names = sorted(dict.fromkeys(name for means in columns.values() for name in means), key=_rank)
     of = f" \N{MIDDLE DOT} {objective}" if objective else ""
     own_table = (AMONG_ALL, LOSS_AT) if (run.summary or {}).get("positions") else (AMONG_ALL,)
     held_out = [name for name in names if not name.startswith(own_table)]
@@ -69,6 +71,11 @@ def _tables_of(run: RunRecord, objective: str, columns: Mapping[str, Mapping[str
         texts = next((means[CANDIDATES] for means in columns.values() if CANDIDATES in means), None)
         found.append(_figures(f"Among {whole(texts)} texts, with those that are trained on{of}", among, columns))
     return found
+
+
+def _rank(name: str) -> int:
+    plain = name.removeprefix(AMONG_ALL)
+    return next((rank for rank, begins in enumerate(_FIRST) if plain.startswith(begins)), len(_FIRST))
 
 
 def unigram_of(run: RunRecord, objective: str) -> float | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
+import os
 import random
 from pathlib import Path
 
@@ -34,8 +36,20 @@ dataset = { name = "files", path = "pairs.jsonl", max_seq_length = 24, eval_samp
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the runs ``mixed`` (8 steps, resumed at 4; positions) and ``objectives`` (6 steps)."""
-    folder = tmp_path_factory.mktemp("runs")
+    """A folder with the runs ``mixed`` (8 steps, resumed at 4; positions) and ``objectives`` (6 steps): one for all
+    test processes. Nobody writes into it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "reported"
+    folder.mkdir(exist_ok=True)
+    with (folder / ".making").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / ".made").exists():
+            _make(folder)
+            (folder / ".made").touch()
+    return folder
+
+
+def _make(folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("NEOBERT_CACHE", str(folder / "cache"))
@@ -52,7 +66,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _train(recipe, "mixed", *often, *buckets, *back)
         kept = [table for table in RECIPE.split("\n[") if not table.startswith(("dataset]", "datacollator]"))]
         _train("\n[".join(kept) + OBJECTIVES, "objectives", *often, "--trainer.eval_train_candidates=20")
-    return folder
 
 
 def _write_data() -> None:
