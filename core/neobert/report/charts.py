@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
 
+from neobert.api.metrics import Series
 from neobert.objective_names import prefix_of
 from neobert.report.numbers import figure, share, short, whole
 from neobert.report.plot import Chart, Level, Line, Style, draw
 from neobert.report.run import RunRecord
-from neobert.report.series import Series
 from neobert.report.tables import unigram_of
 from neobert.training.evaluation_names import AMONG_ALL
 

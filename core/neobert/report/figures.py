@@ -9,9 +9,10 @@ from typing import Any
 
 from attrs import asdict, frozen
 
+from neobert.api.metrics import Series
 from neobert.recipe.differences import compare
 from neobert.report.run import RunRecord
-from neobert.report.series import Series, trained_seconds
+from neobert.report.series import best_of_series, trained_seconds
 from neobert.training.best import named_lowest_best
 
 COUNTS = ("train/tokens_seen", "train/tokens_per_second", "train/data_wait_share", "train/learning_rate")
@@ -63,7 +64,7 @@ def figures_of(run: RunRecord) -> RunFigures:
         tokens=None if tokens is None else int(tokens.last),
         seconds=trained_seconds(run.series),
         tokens_per_second=None if rates is None else median(rates.values),
-        metrics={name: _figures(series) for name, series in run.series.items() if is_learned(name)},
+        metrics={name: _figures(name, series) for name, series in run.series.items() if is_learned(name)},
     )
 
 
@@ -72,8 +73,8 @@ def is_learned(metric: str) -> bool:
     return metric.startswith("eval/") or metric.endswith("/loss")
 
 
-def _figures(series: Series) -> MetricFigures:
-    step, best = series.best() or (None, None)
+def _figures(metric: str, series: Series) -> MetricFigures:
+    step, best = best_of_series(metric, series) or (None, None)
     return MetricFigures(
         first=series.values[0], last=series.last, last_step=series.steps[-1], best=best, best_step=step
     )

@@ -8,9 +8,10 @@ from typing import Any
 
 from attrs import frozen
 
+from neobert.api.metrics import Series
 from neobert.report.axis import Axis, Tick, step_axis, value_axis
 from neobert.report.numbers import NOTHING
-from neobert.report.series import Series
+from neobert.report.series import not_finite
 
 SIDE = 1000
 MOST_POINTS = 800
@@ -172,8 +173,8 @@ def _described(line: Line, text: Callable[[float], str]) -> str:
 def _notes(lines: Sequence[Line], thin: Sequence[Series]) -> list[str]:
     found = []
     for line, drawn in zip(lines, thin, strict=True):
-        if line.series.not_finite:
-            found.append(f"{line.name}: {line.series.not_finite:,} values that are not finite are left out")
+        if spoiled := not_finite(line.series):
+            found.append(f"{line.name}: {spoiled:,} values that are not finite are left out")
         if len(drawn.steps) < len(line.series.steps):
             found.append(
                 f"{line.name}: drawn with {len(drawn.steps):,} of {len(line.series.steps):,} values, the least and the "
@@ -195,7 +196,7 @@ def _thinned(series: Series) -> Series:
         if known:
             kept |= {min(known, key=series.values.__getitem__), max(known, key=series.values.__getitem__)}
     chosen = sorted(kept)
-    return Series(series.name, tuple(series.steps[it] for it in chosen), tuple(series.values[it] for it in chosen))
+    return Series(tuple(series.steps[it] for it in chosen), tuple(series.values[it] for it in chosen))
 
 
 def _spread(steps: Sequence[int]) -> list[int]:

@@ -9,10 +9,11 @@ from typing import Any
 import tomli
 from attrs import frozen
 
+from neobert.api.metrics import Series
 from neobert.errors import UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.report.lines import read_lines, read_object
-from neobert.report.series import Series, series_of
+from neobert.report.series import series_of
 from neobert.run_folder import DATA, ENVIRONMENT, METRICS, RECIPE, SUMMARY
 from neobert.watching.events import EVENTS
 from neobert.watching.status import RunStatus, read_status

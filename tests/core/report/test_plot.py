@@ -7,17 +7,17 @@ import re
 
 import pytest
 
+from neobert.api.metrics import Series
 from neobert.report.axis import step_axis, value_axis
 from neobert.report.numbers import duration, figure, share, short, whole
 from neobert.report.plot import MOST_POINTS, MOST_ROWS, Level, Line, Style, draw
-from neobert.report.series import Series
 
 STYLE = Style(text=str)
 
 
 def line(values: list[float], steps: list[int] | None = None, **options: bool) -> Line:
     at = range(len(values)) if steps is None else steps
-    return Line(name="a", series=Series("a", tuple(at), tuple(values)), colour=0, **options)
+    return Line(name="a", series=Series(tuple(at), tuple(values)), colour=0, **options)
 
 
 def places(path: str) -> list[tuple[float, float]]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from neobert.api.metrics import Series
 from neobert.errors import UserError
 from neobert.report.lines import read_lines, read_object
-from neobert.report.series import Series, series_of, trained_seconds
+from neobert.report.series import best_of_series, not_finite, series_of, trained_seconds
 
 
 def test_a_torn_last_line_and_damaged_ones_are_told(tmp_path: Path) -> None:
@@ -35,19 +36,18 @@ def test_an_object_that_is_none_is_refused_with_its_file(tmp_path: Path) -> None
             read_object(tmp_path / "summary.json")
 
 
-def test_series_are_in_the_order_of_steps_and_the_later_line_counts() -> None:
-    rows = [
-        {"step": 4, "a": 1.0},
-        {"step": 2, "a": "NaN", "b": True, "c": "text"},
+def test_series_are_in_the_order_of_steps_and_of_numbers_alone() -> None:
+    lines = [
         {"step": 4, "a": 3},
+        {"step": 2, "a": "NaN", "b": True, "c": "text", "d": None},
         {"step": "no", "a": 5.0},
         {"a": 6.0},
     ]
-    found = series_of(rows)
+    found = series_of(lines)
     assert list(found) == ["a"]
     assert found["a"].steps == (2, 4)
     assert math.isnan(found["a"].values[0])
-    assert (found["a"].last, found["a"].not_finite) == (3.0, 1)
+    assert (found["a"].last, not_finite(found["a"])) == (3.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,7 @@ def test_series_are_in_the_order_of_steps_and_the_later_line_counts() -> None:
     [("eval/loss", (3, 1.0)), ("eval/mrr@10", (1, 4.0)), ("eval/who/knows", None)],
 )
 def test_the_best_is_what_the_name_says_and_the_earlier_of_equals(name: str, best: tuple[int, float] | None) -> None:
-    series = Series(name, (1, 2, 3, 4, 5), (4.0, math.nan, 1.0, 1.0, 4.0))
-    assert series.best() == best
+    assert best_of_series(name, Series((1, 2, 3, 4, 5), (4.0, math.nan, 1.0, 1.0, 4.0))) == best
 
 
 def test_time_is_what_the_tokens_took_at_their_speed() -> None:
