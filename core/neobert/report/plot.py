@@ -12,14 +12,11 @@ from neobert.api.metrics import Series
 from neobert.report.axis import Axis, Tick, step_axis, value_axis
 from neobert.report.numbers import NOTHING
 from neobert.report.series import not_finite
+from neobert.report.thin import spread, thinned
 
 SIDE = 1000
-MOST_POINTS = 800
-"""Of a curve that is drawn; of a longer one the least and the most of each stretch."""
 FEW = 3
 """Dots fewer than this are not joined: a line would say what was between."""
-MOST_ROWS = 40
-"""Of the table of values."""
 
 
 @frozen(kw_only=True)
@@ -95,13 +92,13 @@ class Chart:
 def draw(id: str, title: str, lines: Sequence[Line], style: Style, levels: Sequence[Level] = ()) -> Chart:
     """A chart of these curves, one at least."""
     text = style.text
-    thin = [_thinned(line.series) for line in lines]
+    thin = [thinned(line.series) for line in lines]
     finite = [value for series in thin for value in series.values if math.isfinite(value)]
     finite += [level.value for level in levels]
     y, x = value_axis(finite, may_log=style.may_log, tick=style.tick), _steps_axis(thin)
     steps = sorted({step for series in thin for step in series.steps})
     values = [dict(zip(series.steps, series.values, strict=True)) for series in thin]
-    rows = [(f"{step:,}", *(_cell(of.get(step), text) for of in values)) for step in _spread(steps)]
+    rows = [(f"{step:,}", *(_cell(of.get(step), text) for of in values)) for step in spread(steps)]
     return Chart(
         id=id,
         title=title,
@@ -181,26 +178,3 @@ def _notes(lines: Sequence[Line], thin: Sequence[Series]) -> list[str]:
                 "most of each stretch"
             )
     return found
-
-
-def _thinned(series: Series) -> Series:
-    """The series itself, or of one with very many values the ends, and of each stretch the least and the most."""
-    count = len(series.steps)
-    if count <= MOST_POINTS:
-        return series
-    kept = {0, count - 1}
-    stretches = MOST_POINTS // 2 - 1
-    for number in range(stretches):
-        stretch = range(number * count // stretches, (number + 1) * count // stretches)
-        known = [index for index in stretch if math.isfinite(series.values[index])]
-        if known:
-            kept |= {min(known, key=series.values.__getitem__), max(known, key=series.values.__getitem__)}
-    chosen = sorted(kept)
-    return Series(tuple(series.steps[it] for it in chosen), tuple(series.values[it] for it in chosen))
-
-
-def _spread(steps: Sequence[int]) -> list[int]:
-    """All, or as many as a table may have, spread evenly, the last one too."""
-    if len(steps) <= MOST_ROWS:
-        return list(steps)
-    return [steps[number * (len(steps) - 1) // (MOST_ROWS - 1)] for number in range(MOST_ROWS)]

@@ -10,7 +10,8 @@ import pytest
 from neobert.api.metrics import Series
 from neobert.report.axis import step_axis, value_axis
 from neobert.report.numbers import duration, figure, share, short, whole
-from neobert.report.plot import MOST_POINTS, MOST_ROWS, Level, Line, Style, draw
+from neobert.report.plot import Level, Line, Style, draw
+from neobert.report.thin import MOST_POINTS, MOST_ROWS
 
 STYLE = Style(text=str)
 
