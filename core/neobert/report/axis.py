@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
-from neobert.report.numbers import short
+from neobert.report.numbers import short, whole
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _LOG_FROM = 50.0
@@ -63,7 +63,8 @@ def step_axis(least: int, most: int, count: int = 6) -> Axis:
     most = max(most, least + 1)
     step = max(1.0, _nice((most - least) / count))
     numbers = range(math.ceil(least / step), math.floor(most / step) + 1)
-    ticks = tuple(Tick((n * step - least) / (most - least), _step_text(n * step)) for n in numbers)
+    text = short if most >= 100_000 else whole
+    ticks = tuple(Tick((n * step - least) / (most - least), text(n * step)) for n in numbers)
     return Axis(least=least, most=most, log=False, ticks=ticks)
 
 
@@ -100,7 +101,3 @@ def _tick_text(value: float, step: float) -> str:
         return short(value)
     decimals = max(0, -math.floor(math.log10(step)) + (1 if f"{step:e}".startswith("2.5") else 0))
     return f"{value:.{decimals}f}"
-
-
-def _step_text(step: float) -> str:
-    return f"{step:,.0f}" if step < 100_000 else short(step)

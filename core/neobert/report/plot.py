@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from neobert.api.metrics import Series
 from neobert.report.axis import Axis, Tick, step_axis, value_axis
 from neobert.report.numbers import NOTHING
 from neobert.report.series import not_finite
-from neobert.report.thin import spread, thinned
+from neobert.report.thin import means, spread, thinned
 
 SIDE = 1000
 FEW = 3
@@ -60,6 +61,8 @@ class Drawn:
     """SVG path data; it begins anew behind a value that is not finite. Empty where dots alone are drawn."""
     dots: str
     """The same as dots; empty where there are none."""
+    mean: str
+    """Of a curve that is drawn with its least and most values: their means, as a path; else empty."""
     points: int
     last: str
     """The newest value, as text."""
@@ -113,7 +116,7 @@ def draw(id: str, title: str, lines: Sequence[Line], style: Style, levels: Seque
         y_ticks=y.ticks,
         last_step=steps[-1],
         rows=tuple(rows),
-        rows_of=len(steps),
+        rows_of=len({step for line in lines for step in line.series.steps}),
         readout={
             "steps": steps,
             "x": [round(SIDE * x.at(step), 1) for step in steps],
@@ -130,25 +133,28 @@ def _steps_axis(series: Sequence[Series]) -> Axis:
 
 
 def _drawn(line: Line, series: Series, x: Axis, y: Axis, text: Callable[[float], str]) -> Drawn:
-    pieces, dots, moving = [], [], True
-    for step, value in zip(series.steps, series.values, strict=True):
-        height = _height(value, y)
-        if height is None:
-            moving = True
-            continue
-        place = f"{SIDE * x.at(step):.1f} {height:.1f}"
-        pieces.append(f"{'M' if moving else 'L'}{place}")
-        dots.append(f"M{place}h0")
-        moving = False
-    has_dots = line.dotted or len(pieces) == 1
+    path = _path(series, x, y)
+    places = re.findall("[ML]([^ML]+)", path)
+    has_dots, mean = line.dotted or len(places) == 1, means(line.series)
     return Drawn(
         name=line.name,
         colour=line.colour,
-        path="" if has_dots and len(pieces) < FEW else "".join(pieces),
-        dots="".join(dots) if has_dots else "",
-        points=len(pieces),
+        path="" if has_dots and len(places) < FEW else path,
+        dots="".join(f"M{place}h0" for place in places) if has_dots else "",
+        mean="" if mean is None else _path(mean, x, y),
+        points=len(places),
         last=_cell(line.series.last, text),
     )
+
+
+def _path(series: Series, x: Axis, y: Axis) -> str:
+    pieces, moving = [], True
+    for step, value in series:
+        height = _height(value, y)
+        if height is not None:
+            pieces.append(f"{'M' if moving else 'L'}{SIDE * x.at(step):.1f} {height:.1f}")
+        moving = height is None
+    return "".join(pieces)
 
 
 def _height(value: float | None, y: Axis) -> float | None:
@@ -175,6 +181,6 @@ def _notes(lines: Sequence[Line], thin: Sequence[Series]) -> list[str]:
         if len(drawn.steps) < len(line.series.steps):
             found.append(
                 f"{line.name}: drawn with {len(drawn.steps):,} of {len(line.series.steps):,} values, the least and the "
-                "most of each stretch"
+                "most of each stretch, and their mean"
             )
     return found

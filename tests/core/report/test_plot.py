@@ -91,6 +91,11 @@ def test_a_long_curve_keeps_its_ends_and_its_extremes() -> None:
     assert {0.0, 1000.0} <= {x for x, _ in drawn}
     assert {(round(1000 * 12_345 / 19_999, 1), 0.0), (round(1000 * 777 / 19_999, 1), 1000.0)} <= drawn
     assert "of 20,000 values" in chart.notes[0]
+    assert chart.rows_of == 20_000
+    heights = [y for _, y in places(chart.lines[0].mean)]
+    assert len(heights) == MOST_POINTS // 2 - 1
+    assert chart.lines[0].path.count("M") == 1
+    assert sum(heights) / len(heights) == pytest.approx(500.0, abs=3.0), "the mean of a sine, between -40 and 40"
     assert len(chart.rows) == MOST_ROWS
     assert chart.rows[-1][0] == "19,999"
 
