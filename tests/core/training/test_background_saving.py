@@ -143,6 +143,33 @@ def test_killed_in_the_midst_of_writing_it_goes_on_from_the_one_before(
     assert sorted(os.listdir("run/checkpoints")) == ["4", "6"]
 
 
+def test_a_signal_waits_until_it_is_saved(
+    go: Run, whole: dict[str, bytes], poison: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is being written when the loop has ended is written to its end."""
+    waited, settle = Event(), Background.settle
+
+    def late(self: SafetensorsCheckpointer, directory: Path, state: Mapping[str, Any]) -> None:
+        assert waited.wait(60)
+        SAVE(self, directory, state)
+
+    def noted(self: Background) -> None:
+        waited.set()
+        settle(self)
+
+    poison.reset(signal_at=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(SafetensorsCheckpointer, "save", late)
+        patch.setattr(Background, "settle", noted)
+        status, said = go(*COMMON, BACKGROUND)
+    assert status == 143
+    assert said.index("step 3  saved run/checkpoints/3") < said.index("stopped by a signal at step 3 of 6; it is saved")
+    assert not faults(Path("run/checkpoints/3"))
+    poison.reset()
+    assert go(*COMMON, BACKGROUND, LATEST)[0] == 0
+    assert bytes_of("run", 6) == whole
+
+
 def test_background_work_is_one_at_a_time_and_raises_where_it_is_settled() -> None:
     background, order = Background(), []
     gate = Event()
