@@ -21,8 +21,8 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-NOT_IN_ALL = {"all", "flash", "test", "dev"}
-"""flash-attn is compiled for a GPU while it is installed; the other two are for working on the project."""
+NOT_IN_ALL = {"all", "flash", "test", "dev", "browser"}
+"""flash-attn is compiled for a GPU while it is installed; the others are for working on the project."""
 
 
 @pytest.fixture(scope="module")
