@@ -14,9 +14,11 @@ import io
 import random
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 from rich.console import Console
 
 RECIPE = """
@@ -86,6 +88,10 @@ WORDS = [
 ]
 
 Run = Callable[..., tuple[int, str]]
+NEEDS_ULTRABERT = pytest.mark.skipif(
+    Version(version("transformers")) < Version("5.20"),
+    reason="blocks with a window are native from transformers 5.20 on",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -127,6 +127,12 @@ FLAGS = (
     ),
     Flag("--list-recipes", (), "list the recipes that come with the tool: neobert-run NAME runs one", "list_recipes"),
     Flag("--copy-recipe", ("NAME", "FILE"), "copy such a recipe, to change it", "copy_recipe"),
+    Flag(
+        "--from-neobert",
+        ("CONFIG", "FILE"),
+        "turn a settings file (YAML) of the published NeoBERT training code into a recipe, and say what became of it",
+        "from_neobert",
+    ),
     Flag("--schema", (), "print a JSON schema of recipes, by which editors complete and check them", "schema"),
     Flag(
         "--list-plugins",

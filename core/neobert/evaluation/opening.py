@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from neobert.abilities import main_objective, makes_embeddings
 from neobert.capabilities import Target
 from neobert.context import BuildContext
-from neobert.embedding.texts import Embed
 from neobert.errors import UserError
-from neobert.evaluation.model import PLAIN, LibraryModel, Similarity, StreamModel, TextModel, padded
+from neobert.evaluation.model import PLAIN, StreamModel, TextModel
+from neobert.evaluation.strangers import PLAIN_SAID, of_library, of_transformers, opened, similarity_of, stream_of
 from neobert.export.compare import reference_encoder
-from neobert.export.prompts import Prompts, prompts_of
-from neobert.export.quiet import quiet_transformers
-from neobert.export.sentence_files import MODULES_FILE, read_sentence_files
-from neobert.interfaces import SentenceHead
+from neobert.export.prompts import prompts_of
+from neobert.export.sentence_files import MODULES_FILE
 from neobert.recipe import Recipe, check_device, load_recipe
 from neobert.run_folder import CHECKPOINTS, inside_of_run, not_there, refuse_damaged
 from neobert.training.checkpoints import PROGRESS_FILE, RECIPE_FILE, newest_intact
-from neobert.training.trained import build_from, load_tokenizer, load_trained
-
-_Model = TypeVar("_Model", bound=TextModel)
-_PLAIN_SAID = "mean of its token vectors, as it makes no embeddings of its own"
-_LONGEST = 512
-"""Tokens of a text for a model that says no number of its own."""
+from neobert.training.trained import build_from, load_trained
 
 
 def open_model(folder: Path, device: torch.device) -> TextModel:
@@ -41,8 +33,8 @@ def open_model(folder: Path, device: torch.device) -> TextModel:
     if _is_own(folder) and not _is_native(folder):
         return _of_own_export(folder, device)
     if (folder / MODULES_FILE).is_file() and find_spec("sentence_transformers") is not None:
-        return _opened(folder, lambda: _of_library(folder, device))
-    return _opened(folder, lambda: _of_transformers(folder, device))
+        return opened(folder, lambda: of_library(folder, device))
+    return opened(folder, lambda: of_transformers(folder, device))
 
 
 def open_stream(folder: Path, device: torch.device, *, averaged: bool = False) -> StreamModel:
@@ -56,7 +48,7 @@ def open_stream(folder: Path, device: torch.device, *, averaged: bool = False) -
     refuse_damaged(folder)
     if _is_own(folder):
         return _of_own_export(folder, device)
-    return _opened(folder, lambda: _of_transformers(folder, device))
+    return opened(folder, lambda: of_transformers(folder, device))
 
 
 def _checkpoint_in(folder: Path) -> Path | None:
@@ -90,7 +82,7 @@ def _of_checkpoint(checkpoint: Path, device: torch.device, *, averaged: bool = F
     objective, recipe = trained.objectives[trained.main].eval(), trained.recipe.views[trained.main]
     encoder, loss = _runnable(objective.encoder, recipe, trained.context), objective.loss
     embeds = makes_embeddings(loss)
-    said = f"loss {recipe.loss.name}" if embeds else f"loss {recipe.loss.name}; {_PLAIN_SAID}"
+    said = f"loss {recipe.loss.name}" if embeds else f"loss {recipe.loss.name}; {PLAIN_SAID}"
     head = loss.sentence_head() if embeds else PLAIN
     what = "averaged weights of step" if averaged else "step"
     return StreamModel(
@@ -104,7 +96,7 @@ def _of_checkpoint(checkpoint: Path, device: torch.device, *, averaged: bool = F
         prompts=prompts_of(recipe),
         max_seq_length=recipe.dataset.max_seq_length,
         device=device,
-        similarity=_similarity(head),
+        similarity=similarity_of(head),
     )
 
 
@@ -118,93 +110,13 @@ def _of_own_export(folder: Path, device: torch.device) -> StreamModel:
     load_weights(folder, objective.encoder, torch.nn.Module())
     encoder = _runnable(objective.encoder, recipe, context).eval()
     longest = view.dataset.max_seq_length
-    return _stream(folder, encoder, encoder, context.tokenizer, device, longest=longest, by="its recipe")
-
-
-def _opened(folder: Path, work: Callable[[], _Model]) -> _Model:
-    """Whatever a library says of files that it cannot open becomes a UserError."""
-    try:
-        with quiet_transformers():
-            return work()
-    except UserError:
-        raise
-    except Exception as error:
-        msg = f"{folder} cannot be opened as a model\n{type(error).__name__}: {error}"
-        raise UserError(msg) from error
-
-
-def _of_library(folder: Path, device: torch.device) -> TextModel:
-    from importlib.metadata import version
-
-    from sentence_transformers import SentenceTransformer
-
-    model = SentenceTransformer(
-        str(folder), device=str(device), local_files_only=True, model_kwargs={"use_safetensors": True}
-    )
-    similarity, how = _known(str(model.similarity_fn_name))
-    by = f"sentence-transformers {version('sentence-transformers')}"
-    return LibraryModel(f"{folder}, opened by {by}{how}", model.eval(), similarity)
-
-
-def _of_transformers(folder: Path, device: torch.device) -> StreamModel:
-    from transformers import AutoModel
-
-    model, info = AutoModel.from_pretrained(
-        folder, local_files_only=True, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-    )
-    # Heads are left out; a pooler that the file lacks is not asked.
-    missing = sorted(name for name in info["missing_keys"] if "pooler" not in name)
-    if missing:
-        msg = f"{folder} lacks tensors of its own model: {', '.join(missing)}"
-        raise UserError(msg)
-    tokenizer = load_tokenizer(folder)
-    longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or _LONGEST)
-    model = model.to(device).eval()
-    return _stream(folder, model, padded(model), tokenizer, device, longest=longest, by="transformers")
-
-
-def _stream(
-    folder: Path, module: Any, hidden: Embed, tokenizer: Any, device: torch.device, *, longest: int, by: str
-) -> StreamModel:
-    """A model with what the folder's files say of pooling, or with the mean where they say nothing."""
-    said = read_sentence_files(folder) if (folder / MODULES_FILE).is_file() else None
-    head, how = (PLAIN, f"; {_PLAIN_SAID}") if said is None else (said.head, "")
-    similarity = _similarity(head)
-    if said is not None:
-        similarity, how = _known(said.similarity)
-    if head.projection is not None:
-        weight, bias = head.projection
-        placed = (weight.float().to(device), None if bias is None else bias.float().to(device))
-        head = SentenceHead(pooling=head.pooling, normalize=head.normalize, projection=placed)
-    return StreamModel(
-        description=f"{folder}, opened by {by}{how}",
-        tokenizer=tokenizer,
-        module=module,
-        hidden=hidden,
-        head=head,
-        says_head=said is not None,
-        prompts=Prompts({}) if said is None else said.prompts,
-        max_seq_length=longest if said is None or said.max_seq_length is None else said.max_seq_length,
-        device=device,
-        similarity=similarity,
-    )
+    return stream_of(folder, encoder, encoder, context.tokenizer, device, longest=longest, by="its recipe")
 
 
 def _runnable(encoder: Any, recipe: Recipe, context: BuildContext) -> Any:
     """The encoder with an attention backend that runs here: the one of exports where the recipe's own does not."""
     target = Target.of(context.device, "float32")
     return reference_encoder(encoder, recipe, context) if check_device(recipe, target) else encoder
-
-
-def _similarity(head: SentenceHead) -> Similarity:
-    return "cosine" if head.normalize else "dot"
-
-
-def _known(name: str) -> tuple[Similarity, str]:
-    """The model's own way to compare, of those that rank here; for another one, what is said of that."""
-    if name == "dot":
-        return "dot", ""
-    return "cosine", "" if name == "cosine" else f"; it compares by {name}, and cosines are taken instead"
 
 
 def _is_native(folder: Path) -> bool:

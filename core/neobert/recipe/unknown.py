@@ -9,7 +9,7 @@ import attrs
 from attrs import frozen
 
 from neobert.errors import Problem
-from neobert.recipe.moved import MOVED, RENAMED
+from neobert.recipe.moved import RENAMED, moved
 from neobert.recipe.nodes import UNSET, Key, Node, Text, dotted, plain
 from neobert.toml_text import toml_text
 
@@ -50,10 +50,10 @@ def shown_value(node: Node) -> str | None:
 def unknown_problems(found: Unknown, tables: Mapping[Key, Table], registry: Registry) -> Iterator[Problem]:
     """A problem for the key; in a table of an older tool, one for each key that has a new place."""
     inside = [leaf for leaf in _leaves(found) if leaf is not found]
-    moved = [leaf for leaf in inside if is_moved(leaf.path)]
-    if not moved or any(not _is_table(leaf.node) and leaf not in moved for leaf in inside):
-        moved.insert(0, found)
-    for item in moved:
+    told = [leaf for leaf in inside if is_moved(leaf.path)]
+    if not told or any(not _is_table(leaf.node) and leaf not in told for leaf in inside):
+        told.insert(0, found)
+    for item in told:
         message = _moved_to(dotted(item.path)) or _message(item, tables, registry)
         yield Problem(item.node.where, dotted(item.path), shown_value(item.node), message)
 
@@ -61,12 +61,12 @@ def unknown_problems(found: Unknown, tables: Mapping[Key, Table], registry: Regi
 def _moved_to(key: str) -> str | None:
     if key in RENAMED:
         return f"{_EARLIER}{RENAMED[key]}"
-    return f"{_OLDER}{MOVED[key]}" if key in MOVED else None
+    return f"{_OLDER}{moved()[key]}" if key in moved() else None
 
 
 def is_moved(path: Key) -> bool:
     """Whether the key had a place in the published tool, and has another here."""
-    return dotted(path) in MOVED
+    return dotted(path) in moved()
 
 
 def _message(found: Unknown, tables: Mapping[Key, Table], registry: Registry) -> str:

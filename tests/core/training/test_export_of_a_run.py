@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from tests.conftest import NEEDS_ULTRABERT
 from transformers import AutoModel, AutoModelForMaskedLM, AutoTokenizer
 
 from neobert.errors import UserError
@@ -66,6 +67,7 @@ def test_stretched_angles_are_exported_and_compared_past_the_trained_length(go: 
     assert torch.isfinite(model(input_ids=torch.arange(400)[None] % 20).logits).all()
 
 
+@NEEDS_ULTRABERT
 def test_blocks_with_a_window_are_exported_natively_without_the_head(go: Run, compared: list[int]) -> None:
     status, said = go("--trainer.max_steps=2", *LOCAL, LONGER, YARN)
     assert status == 0
@@ -79,6 +81,7 @@ def test_blocks_with_a_window_are_exported_natively_without_the_head(go: Run, co
     assert model.config.sliding_window == 40
 
 
+@NEEDS_ULTRABERT
 def test_a_head_that_would_be_lost_keeps_blocks_with_a_window_in_the_published_layout(go: Run) -> None:
     status, said = go("--trainer.max_steps=2", *LOCAL, "--model.tie_word_embeddings=false")
     assert status == 0
@@ -91,6 +94,7 @@ def test_a_head_that_would_be_lost_keeps_blocks_with_a_window_in_the_published_l
     assert go("--trainer.max_steps=2", *again)[0] == 0
 
 
+@NEEDS_ULTRABERT
 def test_an_export_with_another_window_is_none(go: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sequence that is compared is long enough to show one token."""
     real = layouts._with_windows

@@ -6,6 +6,7 @@ import pytest
 import torch
 from attrs import evolve
 from safetensors.torch import save_file
+from tests.conftest import NEEDS_ULTRABERT
 from torch import nn
 
 from neobert import SequenceLayout, UserError
@@ -91,6 +92,7 @@ def test_native_export_computes_the_same_in_stock_transformers(build, changes):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
 
 
+@NEEDS_ULTRABERT
 @pytest.mark.parametrize("changes", WINDOWS.values(), ids=WINDOWS.keys())
 def test_blocks_with_a_window_compute_the_same_in_stock_transformers(build, changes):
     encoder = build(dtype=torch.float32, spread=0.2, **changes)
@@ -137,6 +139,7 @@ def test_an_export_is_compared_where_its_windows_and_angles_tell(build):
     assert build(**(LOCAL | {"window": 100})).telling_lengths == (64,)
 
 
+@NEEDS_ULTRABERT
 @pytest.mark.parametrize(("obstacle", "changes"), FOREIGN.items())
 def test_what_is_not_native_is_exported_as_published_and_says_why(build, obstacle, changes):
     encoder = build(**changes)

@@ -10,6 +10,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from tests.conftest import NEEDS_ULTRABERT
 
 from neobert import SequenceLayout, UserError
 from neobert.weights import load_weights
@@ -211,6 +212,7 @@ def test_a_runs_checkpoint_says_them_too(build, tmp_path):
         load_weights(tmp_path, shorter, MaskedLMLoss(shorter))
 
 
+@NEEDS_ULTRABERT
 def test_angles_that_only_look_different_are_not_said(start):
     """A larger base is one, whether a recipe has it as ``ntk`` or a native configuration as a number."""
     ntk = {"rope_scaling": evolve(YARN, type="ntk"), **LONGER}

@@ -1,0 +1,1 @@
+"""Settings files of the published NeoBERT training code, turned into recipes."""
