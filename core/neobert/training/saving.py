@@ -17,7 +17,7 @@ from neobert.errors import UserError
 from neobert.files import disk_errors
 from neobert.recipe import Recipe
 from neobert.recipe.trainer import TrainerOptions
-from neobert.run_folder import CHECKPOINTS, saved_steps
+from neobert.run_folder import CHECKPOINTS
 from neobert.shards import on_host, whole_state
 from neobert.training.assemble import Parts
 from neobert.training.background import Background, TokenizerFiles
@@ -26,15 +26,12 @@ from neobert.training.checkpoints import Progress, newest_intact, prune, save_ch
 from neobert.training.command import command_to_go_on
 from neobert.training.display import Display
 from neobert.training.exporting import Exporter
-from neobert.training.kept_batch import REPLAYS, KeptStep, keep_step
+from neobert.training.keeping import keep_for_replay
 from neobert.training.loop import Position
 from neobert.training.progress import progress_of
 from neobert.training.ranks import Ranks
 from neobert.training.run_directory import STEP_FOLDERS
 from neobert.training.same_weights import refuse_other_weights
-
-KEPT_STEPS = 10
-"""Steps that went wrong whose data is kept, the newest ones."""
 
 
 @define(kw_only=True)
@@ -101,22 +98,9 @@ class Saver:
         """Keeps the data of the step after the position for `--replay`; None where there is no checkpoint to run it
         from, or where the disk does not take it."""
         self.settle()
-        steps = [step for step in saved_steps(self.directory) if step <= position.step]
-        if not steps or self.parts.context.rank != 0:
+        if self.parts.context.rank != 0:
             return None
-        step = position.step + 1
-        folder = self.directory / REPLAYS / str(step)
-        kept = KeptStep(
-            step=step, weights_step=steps[-1], fault=fault, micro_batches=data.micro_batches, objective=data.objective
-        )
-        try:
-            with disk_errors():
-                keep_step(folder, kept)
-        except OSError as error:
-            self.display.note(f"step {step}  its data could not be kept for --replay: {error}")
-            return None
-        prune(self.directory / REPLAYS, KEPT_STEPS)
-        return folder
+        return keep_for_replay(self.directory, data, position.step, fault, self.display)
 
     def _save(self, position: Position) -> None:
         parts, trainer = self.parts, self.recipe.trainer

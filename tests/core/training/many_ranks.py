@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -27,9 +29,12 @@ def job(name: str, *overrides: str, folder: str | None = None, **more: Any) -> d
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """One that no system gives away by itself: gloo listens on such ports, and could take it before its turn comes."""
+    for port in random.SystemRandom().sample(range(10_000, 30_000), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
 
 
 def launch(folder: Path, ranks: int, jobs: Sequence[dict[str, Any]], killed: int | None = None) -> None:
