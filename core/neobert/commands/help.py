@@ -17,6 +17,7 @@ usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run --replay FOLDER
        neobert-run --list-plugins [--kind KIND] [--json] | --list-plugins --all
        neobert-run --explain KIND.NAME
+       neobert-run --new-plugin NAME --kind KIND [FOLDER]
        neobert-run --export CHECKPOINT FOLDER [--ema]
        neobert-run --evaluate FOLDER --tasks KIND=FILE ... [--output FILE]
 
