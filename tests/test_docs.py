@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "plugin_example" not in page.parts),
+]
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -21,7 +24,7 @@ def _blocks(language: str) -> list[object]:
     for page in PAGES:
         for number, (kind, words, text) in enumerate(BLOCK.findall(page.read_text(encoding="utf-8"))):
             if kind == language and "notest" not in words:
-                found.append(pytest.param(text, id=f"{page.name}-{number}"))
+                found.append(pytest.param(text, id=f"{page.relative_to(ROOT)}-{number}"))
     return found
 
 

@@ -73,7 +73,8 @@ class _Block(nn.Module):
         scale = q.shape[-1] ** -0.5
         attended = self.attend(_rotate(q, rotation), _rotate(k, rotation), v, layout, scale=scale).flatten(1)
         added: Tensor = self.out(attended) + self.down(F.gelu(self.up(x)))
-        return hidden + self.dropout(added)
+        result: Tensor = hidden + self.dropout(added)
+        return result
 
 
 def _rotation(position_ids: Tensor, head_dim: int, dtype: torch.dtype) -> Rotation:
