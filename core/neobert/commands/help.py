@@ -41,8 +41,13 @@ environment: NEOBERT_PLUGINS   load the built-ins and the entry points named her
 
 
 def run(arguments: Arguments) -> int:
-    print("\n".join((_TOP, _flags(), _OVERRIDES, f"tables: {', '.join(TABLES)}\n", _MORE)), end="")
+    print(help_text(), end="")
     return 0
+
+
+def help_text() -> str:
+    """All that `--help` prints."""
+    return "\n".join((_TOP, _flags(), _OVERRIDES, f"tables: {', '.join(TABLES)}\n", _MORE))
 
 
 def _flags() -> str:
