@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import tomlkit
+
+from neobert.errors import UserError
 
 if TYPE_CHECKING:
     from neobert.scaffold.names import Names
@@ -67,9 +69,18 @@ def _words(names: Names, kind: str, own: dict[PurePosixPath, str], part: str) ->
         "plugin_kind": kind,
         "plugin_module": module_of(kind),
         "plugin_summary": _summary(own[_PLUGIN]),
-        "plugin_core_version": version("neobert"),
+        "plugin_core_version": _own_version(),
     }
     return words | {"plugin_recipe_part": _filled(part, words).strip()}
+
+
+def _own_version() -> str:
+    """What a new distribution asks for at least: the version that its templates are of."""
+    try:
+        return version("neobert")
+    except PackageNotFoundError as error:
+        msg = "the distribution neobert is not installed here, so no plugin would be found: pip install -e ."
+        raise UserError(msg) from error
 
 
 def _summary(source: str) -> str:

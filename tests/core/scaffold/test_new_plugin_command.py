@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 from neobert.cli import main
+from neobert.errors import UserError
 from neobert.scaffold import Names, names_for, write_plugin
+from neobert.scaffold import render as rendering
 from neobert.scaffold import write as writing
 from neobert.scaffold.render import with_part
 
@@ -110,6 +113,16 @@ def test_a_disk_that_refuses_leaves_nothing(monkeypatch: pytest.MonkeyPatch, the
     with pytest.raises(OSError, match="too long"):
         write_plugin("one", "loss")
     assert list(Path().rglob("*")) == ([Path("one")] if there else [])
+
+
+def test_without_an_installed_core_nothing_is_written(monkeypatch: pytest.MonkeyPatch):
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(rendering, "version", missing)
+    with pytest.raises(UserError, match="pip install -e"):
+        write_plugin("one", "loss")
+    assert list(Path().iterdir()) == []
 
 
 def test_a_recipe_s_part_stands_for_a_table_that_names_a_plugin():
