@@ -143,6 +143,7 @@ FLAGS = (
         "export",
     ),
     Flag("--ema", (), "with --export: the moving average of the weights (trainer.ema) instead of the weights"),
+    Flag("--format", ("FORMAT",), "with --export: safetensors, or onnx for onnx/model.onnx in the folder besides"),
     Flag("--version", (), "print the version", "version"),
     Flag("--help", (), "print this", "help"),
 )
@@ -154,6 +155,7 @@ _GOES_WITH = {
     "--output": ("--preprocess", "--evaluate"),
     "--tasks": ("--evaluate",),
     "--ema": ("--export",),
+    "--format": ("--export",),
 }
 
 

@@ -14,7 +14,7 @@ from neobert.export import opening_command
 from neobert.files import write_json
 from neobert.objective_names import own
 from neobert.recipe import Recipe
-from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, METRICS, SUMMARY
 from neobert.training.assemble import Parts
 from neobert.training.best import best_lines
 from neobert.training.command import RESUME_KEY, command
@@ -22,7 +22,6 @@ from neobert.training.figures import evaluation_command
 from neobert.training.loop import Position
 from neobert.training.phrases import masked_phrases
 from neobert.training.positions import PositionRow
-from neobert.training.run_directory import METRICS
 from neobert.training.summary import (
     Learned,
     guard_lines,
@@ -34,13 +33,11 @@ from neobert.training.summary import (
 from neobert.training.unigram import asks_for_tokens, unigram_cross_entropy
 from neobert.training.word_figures import add_figures, word_figures
 
-SUMMARY_FILE = "summary.json"
-
 
 def is_finished(directory: Path, step: int) -> bool:
     """Whether a run came to its summary at this step."""
     try:
-        return bool(json.loads((directory / SUMMARY_FILE).read_text(encoding="utf-8"))["step"] == step)
+        return bool(json.loads((directory / SUMMARY).read_text(encoding="utf-8"))["step"] == step)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -58,7 +55,7 @@ def finish(
         said += why
         add_figures(position.evaluations, figures, name)
     learned = [_learned(recipe, view, position, name) for name, view in parts.each.items()]
-    _write(directory / SUMMARY_FILE, position, learned)
+    _write(directory / SUMMARY, position, learned)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
     export, averaged = (directory / kind / str(position.step) for kind in (EXPORTS, AVERAGED_EXPORTS))
     opening = opening_command(export, f"returns the {parts.tokenizer.mask_token} of the list.")

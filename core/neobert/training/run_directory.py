@@ -13,7 +13,7 @@ from pathlib import Path
 from neobert.errors import UserError
 from neobert.files import settle_leftovers, write_text
 from neobert.recipe import Recipe
-from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, LOCK
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, LOCK, METRICS
 from neobert.training.checkpoints import step_directories
 from neobert.training.command import command, command_to_go_on
 from neobert.training.ranks import Ranks
@@ -21,7 +21,6 @@ from neobert.training.ranks import Ranks
 STEP_FOLDERS = (CHECKPOINTS, EXPORTS, AVERAGED_EXPORTS)
 """What holds a folder for each saved step."""
 _TRIES, _BETWEEN_TRIES = 5, 0.05
-METRICS = "metrics.jsonl"
 OURS = ("recipe.toml", METRICS, *STEP_FOLDERS)
 
 
