@@ -44,23 +44,27 @@ NOT_HERE = ("--profile", "gradient_accumulation_steps", "--explain loss.my_loss"
 """What is run by other tests, or needs what the page installs: their words are checked all the same (test_docs.py)."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reader's working directory: the tutorials go on from each other."""
-    return tmp_path_factory.mktemp("reader")
+IN_ORDER = ("own_text", "go_long", "embeddings", "write_a_plugin", "scale_out")
 
 
-@pytest.mark.parametrize("name", ["own_text", "go_long", "embeddings", "write_a_plugin", "scale_out"])
-def test_a_tutorial(name: str, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
-    monkeypatch.chdir(folder)
+def test_the_tutorials_in_their_order(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In one working directory: they go on from each other."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEOBERT_CACHE", str(cache))
+    for name in IN_ORDER:
+        _follow(name, capfd)
+
+
+def _follow(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     for language, words, text in BLOCK.findall((TUTORIALS / f"{name}.md").read_text(encoding="utf-8")):
         if "notest" in words:
             continue
         if language == "python":
             exec(compile(text, name, "exec"), {})
         elif language == "toml":
-            (folder / re.findall(r'title="([^"]+)"', words)[0]).write_text(text, encoding="utf-8")
+            Path(re.findall(r'title="([^"]+)"', words)[0]).write_text(text, encoding="utf-8")
         elif language == "bash":
             _run(text, capfd)
 
@@ -81,5 +85,4 @@ def _run(text: str, capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_tutorial_is_run() -> None:
-    mark = next(it for it in test_a_tutorial.pytestmark if it.name == "parametrize")
-    assert sorted(mark.args[1]) == sorted(page.stem for page in TUTORIALS.glob("*.md"))
+    assert sorted(IN_ORDER) == sorted(page.stem for page in TUTORIALS.glob("*.md"))

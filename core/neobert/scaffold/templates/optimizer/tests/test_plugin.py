@@ -19,7 +19,8 @@ def test_two_steps_by_hand():
     # Decay takes 0.1 * 0.2 of each weight, then 0.1 against the sign; the momentum is a quarter of the gradient.
     torch.testing.assert_close(weight.detach(), torch.tensor([0.98 - 0.1, -1.96 + 0.1]))
     torch.testing.assert_close(optimizer.state[weight]["momentum"], torch.tensor([1.0, -0.25]))
-    weight.grad = torch.tensor([-0.5, 3.0])
+    weight.grad = torch.tensor([-2.0, 0.5])
     optimizer.step()
-    # Half momentum and half gradient: 0.25 and 1.375, both of them over 0.
-    torch.testing.assert_close(weight.detach(), torch.tensor([0.88 * 0.98 - 0.1, -1.86 * 0.98 - 0.1]))
+    # Half momentum and half gradient: -0.5 and 0.125. With other halves the signs would be others.
+    torch.testing.assert_close(weight.detach(), torch.tensor([0.88 * 0.98 + 0.1, -1.86 * 0.98 - 0.1]))
+    torch.testing.assert_close(optimizer.state[weight]["momentum"], torch.tensor([0.25, -0.0625]))
