@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from rich.console import Console
 
 from neobert.kinds import KINDS
@@ -135,3 +136,16 @@ def test_one_installs_as_a_wheel(written: dict[str, Path], tmp_path: Path):
     assert line.endswith("usable")
     with zipfile.ZipFile(wheel) as archive:
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
+
+
+def test_the_wheel_has_every_template_as_it_is(tmp_path: Path):
+    """Hidden ones too, and none that a packager would leave out."""
+    root = TEMPLATES.parents[3]
+    (wheel,) = WheelBuilder(str(root)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if "/scaffold/templates/" in name}
+        found = {name.partition("/templates/")[2]: archive.read(name) for name in names}
+    here = {
+        path.relative_to(TEMPLATES).as_posix(): path.read_bytes() for path in TEMPLATES.rglob("*") if path.is_file()
+    }
+    assert found == {name: content for name, content in here.items() if "__pycache__" not in name}
