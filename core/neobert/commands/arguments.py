@@ -97,7 +97,18 @@ FLAGS = (
     Flag(
         "--output",
         ("PATH",),
-        "with --preprocess: the data's folder (unset: trainer.output_dir with -data); with --evaluate: a JSON file",
+        "with --preprocess: the data's folder (unset: trainer.output_dir with -data); with --evaluate and --compare: a "
+        "JSON file; with --report: the page (unset: report.html in the run's folder)",
+    ),
+    Flag(
+        "--report",
+        ("RUN ...",),
+        "write one HTML page about a run, or several beside each other: curves, tables, data, recipe",
+        "report",
+        several=True,
+    ),
+    Flag(
+        "--compare", ("RUN ...",), "print what runs came to, side by side, and how they differ", "compare", several=True
     ),
     Flag("--status", ("RUN",), "how far a run's folder is, and whether its run is alive", "status"),
     Flag(
@@ -152,7 +163,7 @@ _GOES_WITH = {
     "--kind": ("--list-plugins", "--new-plugin"),
     "--all": ("--list-plugins",),
     "--json": ("--list-plugins", "--status"),
-    "--output": ("--preprocess", "--evaluate"),
+    "--output": ("--preprocess", "--evaluate", "--report", "--compare"),
     "--tasks": ("--evaluate",),
     "--ema": ("--export",),
     "--format": ("--export",),

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from neobert.evaluation.model import TextModel
 from neobert.evaluation.tasks import TaskResult
+from neobert.wide import print_whole
 
 CONVERGED = "converged"
 """Of a linear probe; told in a note where it did not."""
-_WIDEST = 1000
 
 
 def show(console: Console, result: TaskResult) -> None:
@@ -23,9 +23,7 @@ def show(console: Console, result: TaskResult) -> None:
     table = table_of(result)
     console.print()
     console.print(Text(f"{result.task}: {result.source} ({result.size})", style="bold"), soft_wrap=True)
-    # A table that is wider than the screen would lose digits otherwise.
-    console.width = max(console.width, console.measure(table, options=console.options.update(width=_WIDEST)).maximum)
-    console.print(table)
+    print_whole(console, table)
     for note in notes_of(result):
         console.print(Text(note), soft_wrap=True)
 

@@ -14,7 +14,7 @@ from neobert.export import opening_command
 from neobert.files import write_json
 from neobert.objective_names import own
 from neobert.recipe import Recipe
-from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, METRICS, SUMMARY
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, METRICS, RECIPE, SUMMARY
 from neobert.training.assemble import Parts
 from neobert.training.best import best_lines
 from neobert.training.command import RESUME_KEY, command
@@ -77,7 +77,7 @@ def finish(
             **({"best": directory / EXPORTS / str(position.best.step)} if position.best is not None else {}),
             "checkpoint": directory / CHECKPOINTS / str(position.step),
             "metrics": directory / METRICS,
-            "recipe": directory / "recipe.toml",
+            "recipe": directory / RECIPE,
         },
         next_commands=(
             *(evaluation_command(directory, one.evaluations) for one in learned if one.embeds),
