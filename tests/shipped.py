@@ -76,6 +76,14 @@ OVERRIDES: dict[str, tuple[str, ...]] = {
         "--dataset.eval_samples=10",
         "--scheduler.decay_steps=1",
     ),
+    "neobert/stage1_1b.toml": (
+        *_SMALL_MODEL,
+        *_SMALL_TOKENIZER,
+        "--dataset",
+        _SMALL_DATA,
+        "--dataset.eval_samples=10",
+        "--scheduler.decay_steps=1",
+    ),
     "neobert/stage2_4096.toml": (
         *_SMALL_MODEL,
         "--model.weights=FOLDER/runs/neobert/stage1",

@@ -44,6 +44,7 @@ def test_the_full_scale_recipes_take_two_steps(folder: Path) -> None:
         "neobert/stage2_4096.toml",
         "neobert/contrastive_250m.toml",
         "neobert/base_packed.toml",
+        "neobert/stage1_1b.toml",
     ):
         assert main((str(RECIPES / name), *overrides(name, folder))) == 0
         assert (folder / "runs" / Path(name).with_suffix("") / "model_checkpoints/2/model.safetensors").is_file()

@@ -1,4 +1,5 @@
-"""What a loss offers besides losses, and which of several objectives an export is of."""
+"""What parts offer beside what they have to: a loss besides losses (and which of several objectives an export is of), a
+checkpointer besides whole tensors."""
 
 from __future__ import annotations
 
@@ -25,3 +26,15 @@ def makes_embeddings(loss: Any) -> bool:
 def has_head(loss: Any) -> bool:
     """Whether a loss has a head over the vocabulary."""
     return hasattr(loss, "logits") and hasattr(loss, "head_state")
+
+
+def takes_parts(checkpointer: Any) -> bool:
+    """Whether a checkpointer saves and fills tensors of which each process has a part (`DTensor`), as they are; one
+    that does not say ``takes_parts`` is given whole ones."""
+    return bool(getattr(checkpointer, "takes_parts", False))
+
+
+def writes(checkpointer: Any) -> bool:
+    """Whether a checkpointer has a use for the state that it is to save on this rank; it has, unless its ``writes`` is
+    false."""
+    return bool(getattr(checkpointer, "writes", True))

@@ -126,7 +126,13 @@ class Schedule(Protocol):
 
 
 class Checkpointer(Protocol):
-    """Writes and fills a flat dict of dotted key -> Tensor or JSON value. Every rank calls both methods."""
+    """Writes and fills a flat dict of dotted key -> Tensor or JSON value. Every rank calls both methods.
+
+    With ``takes_parts = True`` tensors may be those of which each process has a part (`DTensor`), in states and
+    templates; without it they are whole. With ``writes = False`` a rank's `save` is given nothing. `save` may be called
+    from a thread beside the one that trains (`trainer.async_save`), one at a time, with tensors on the host: what it
+    says to other ranks it says over a group of its own.
+    """
 
     def save(self, directory: Path, state: Mapping[str, Any]) -> None: ...
 

@@ -24,7 +24,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import chdir
 from pathlib import Path
 from types import FrameType
@@ -58,6 +58,7 @@ COMPARED = (
     f"model_checkpoints/{STEPS}/model.safetensors",
     f"ema_model_checkpoints/{STEPS}/model.safetensors",
 )
+BACKGROUND = "--trainer.async_save=true"
 TIMED = ("train/tokens_per_second", "train/data_wait_share")
 MOST_KILLS = 4
 """Of one run."""
@@ -71,6 +72,7 @@ PLACES = {
     "save_checkpoint": "saving a checkpoint",
     "write_best": "saving a checkpoint",
     "finish": "finishing",
+    "settle": "waiting for a save in the background",
     "_evaluate": "evaluating",
     "_log": "logging",
     "beat": "heartbeat",
@@ -125,7 +127,8 @@ def kill_runs(kills: int, rng: random.Random) -> int:
     while by_place.total() < kills:
         runs += 1
         cache = f"cache-{runs}" if runs % 4 == 1 else "cache"
-        found, places = one_run(f"run-{runs}", cache, unbroken.told, rng)
+        more = (BACKGROUND,) if runs % 2 == 0 else ()
+        found, places = one_run(f"run-{runs}", cache, unbroken.told, rng, more)
         by_place.update(places)
         differ += bool(found)
         for line in found:
@@ -136,16 +139,18 @@ def kill_runs(kills: int, rng: random.Random) -> int:
     return differ
 
 
-def one_run(name: str, cache: str, unbroken: dict[str, Any], rng: random.Random) -> tuple[list[str], list[str]]:
+def one_run(
+    name: str, cache: str, unbroken: dict[str, Any], rng: random.Random, more: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
     """A run that is killed a few times and resumed to its end: what differs at its end, and where it was killed."""
     places: list[str] = []
     for _ in range(rng.randint(1, MOST_KILLS)):
-        outcome = process(a_plan(unbroken, rng), name, cache)
+        outcome = process(a_plan(unbroken, rng), name, cache, more)
         if outcome.killed is None:
             break
         places.append(outcome.killed)
     else:
-        outcome = process(Plan(), name, cache)
+        outcome = process(Plan(), name, cache, more)
     if outcome.status == _FAILED or outcome.killed is not None:
         return [str(outcome.told.get("error", "killed without a plan"))], places
     # One that was killed after its summary has nothing left to do, and says so.
@@ -158,13 +163,13 @@ def a_plan(unbroken: dict[str, Any], rng: random.Random) -> Plan:
     return Plan(seconds=rng.uniform(0.0, unbroken["seconds"]))
 
 
-def process(plan: Plan, name: str, cache: str) -> Outcome:
-    """Runs the recipe in a process of its own, forked from this one, and waits for it."""
+def process(plan: Plan, name: str, cache: str, more: Sequence[str] = ()) -> Outcome:
+    """Runs the recipe, with ``more`` overrides, in a process of its own, forked from this one, and waits for it."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _run_and_exit(plan, name, cache, writing)
+        _run_and_exit(plan, name, cache, writing, more)
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as pipe:
         told = json.loads(pipe.read() or "{}")
@@ -174,13 +179,13 @@ def process(plan: Plan, name: str, cache: str) -> Outcome:
     return Outcome(None, os.waitstatus_to_exitcode(status), told)
 
 
-def _run_and_exit(plan: Plan, name: str, cache: str, pipe: int) -> None:
+def _run_and_exit(plan: Plan, name: str, cache: str, pipe: int, more: Sequence[str]) -> None:
     """In the forked process: never returns."""
     status, told = _FAILED, {}
     try:
         os.environ["NEOBERT_CACHE"] = str(Path(cache).absolute())
         operations, began = arm(plan, pipe), time.perf_counter()
-        recipe = load_recipe(Path("recipe.toml"), (*OVERRIDES, f"--trainer.output_dir={name}"))
+        recipe = load_recipe(Path("recipe.toml"), (*OVERRIDES, *more, f"--trainer.output_dir={name}"))
         status = run(recipe, Console(file=io.StringIO()))
         told = {"operations": operations(), "seconds": time.perf_counter() - began}
     except UserError as error:

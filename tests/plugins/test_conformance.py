@@ -60,6 +60,7 @@ CASES = [
     ("scheduler", "inverse_sqrt", {"warmup_percent": 10.0, "timescale": 20}),
     ("checkpointer", "safetensors", {}),
     ("checkpointer", "sharded", {}),
+    ("checkpointer", "dcp", {}),
     ("tracker", "jsonl", {}),
     ("tracker", "tensorboard", {}),
 ]

@@ -72,6 +72,12 @@ class EmbeddingOptions:
         problems: list[str] = []
         if self.chunk_tokens is None:
             return problems
+        if trainer.strategy == "fsdp":
+            problems.append(
+                'chunk_tokens: not with trainer.strategy = "fsdp": processes have other numbers of chunks, and weights '
+                "in parts come together only where all compute as often; leave it out, and take a smaller "
+                "trainer.per_device_train_batch_size with more processes"
+            )
         if self.chunk_tokens < longest:
             problems.append(
                 f"chunk_tokens: a sequence of dataset.max_seq_length = {longest} tokens is more than a chunk"

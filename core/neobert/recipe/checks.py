@@ -9,6 +9,7 @@ from neobert.errors import Problem, UserError
 from neobert.recipe.nodes import Key, dotted
 from neobert.recipe.objectives import full_key, objective_problems
 from neobert.recipe.overrides import TABLES
+from neobert.recipe.sharding import sharding_checks
 from neobert.roles import roles_of, selection_faults
 from neobert.toml_text import toml_text
 from neobert.warmup import batch_size_warmup, length_warmup
@@ -56,6 +57,7 @@ def _problem(recipe: Recipe, objective: str, key: str, message: str) -> Problem:
 def _problems_of(recipe: Recipe, objective: str, registry: Registry) -> list[Problem]:
     flat = recipe.flat()
     core = [*_core_checks(recipe), *_field_checks(recipe, registry), *_role_checks(recipe, registry)]
+    core += sharding_checks(recipe, registry)
     found = [_problem(recipe, objective, key, message) for key, message in core]
     for path, part in recipe.parts():
         for message in _objections(part, recipe):

@@ -124,6 +124,13 @@ class TrainerOptions:
             "Another number gives other bits"
         },
     )
+    strategy: Literal["ddp", "fsdp"] = field(
+        default="ddp",
+        metadata={
+            "help": "of several processes: with `ddp` each has all weights, gradients and moments; with `fsdp` (FSDP2) "
+            "its share of them, which takes less memory and sends more. One process has all with either"
+        },
+    )
     rank_timeout: int = field(
         default=1800,
         validator=ge(1),
@@ -182,6 +189,13 @@ class TrainerOptions:
     )
     save_total_limit: int | None = field(
         default=None, validator=optional(ge(1)), metadata={"help": "newest checkpoints to keep; unset: all"}
+    )
+    async_save: bool = field(
+        default=False,
+        metadata={
+            "help": "write checkpoints in the background, from a copy in the host's memory, while training goes on; "
+            "one at a time, and as whole as without"
+        },
     )
     metric_for_best: str | None = field(
         default=None,

@@ -77,7 +77,7 @@ def _check_round_trips(checkpointer: Checkpointer, state: dict[str, Any]) -> Non
     for turn, folder in enumerate(folders[1:], start=2):
         changed = sorted(n for n in folder.keys() | folders[0].keys() if folder.get(n) != folders[0].get(n))
         require(not changed, "save -> load -> save gives the same bytes", given=f"save {turn}", found=changed)
-    pickled = [name for name, content in folders[0].items() if _holds_pickle(content)]
+    pickled = [name for name, content in folders[0].items() if holds_pickle(content)]
     require(not pickled, "a checkpoint holds no pickle", found=pickled)
 
 
@@ -135,11 +135,11 @@ def _check_damage(checkpointer: Checkpointer) -> None:
             file.write_bytes(content)
 
 
-def _holds_pickle(content: bytes) -> bool:
+def holds_pickle(content: bytes) -> bool:
     """Whether a file is a pickle, or an archive (torch's own among them) with one in it; numpy's archives have none."""
     if zipfile.is_zipfile(io.BytesIO(content)):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            return any(_holds_pickle(archive.read(name)) for name in archive.namelist())
+            return any(holds_pickle(archive.read(name)) for name in archive.namelist())
     if not content.startswith(_PICKLE_BEGINS):
         return False
     try:

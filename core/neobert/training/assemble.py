@@ -24,6 +24,7 @@ from neobert.training.groups import group_parameters
 from neobert.training.objective import Objective, Objectives, prepare_blocks
 from neobert.training.precision import set_tf32
 from neobert.training.ranks import ALONE, Ranks
+from neobert.training.sharding import ShardedSums, is_sharded, shard
 from neobert.training.state import RunState, group_options
 
 
@@ -54,6 +55,11 @@ class Parts(DataParts):
     def device(self) -> torch.device:
         return self.context.device
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether this process has a part of the weights: whoever computes with them, all have to."""
+        return self.state.is_sharded
+
     def to_device(self, batch: Batch) -> Batch:
         """The batch where the model is; copies from page-locked memory do not block."""
         return batch.to(self.device, non_blocking=True)
@@ -69,7 +75,12 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path, ranks: R
     """Builds every part but the trackers, which are opened once nothing can be refused any more."""
     set_tf32(recipe.trainer, placement.device)
     data = build_data_parts(recipe, placement, run_directory)
-    objective, own, context = build_objectives(recipe, {name: part.context for name, part in data.each.items()})
+    sharded = is_sharded(recipe.trainer, ranks)
+    contexts = {name: part.context for name, part in data.each.items()}
+    # What is shared out goes to the device a block at a time: the whole may have no place there.
+    objective, own, context = build_objectives(recipe, contexts, moved=not sharded)
+    if sharded:
+        shard(objective, own, placement.device)
     losses = {"losses": objective.losses} if isinstance(objective, Objectives) else {"loss": objective.loss}
     groups = group_parameters(objective.encoder, **losses)
     context = evolve(context, parameter_groups=groups)
@@ -95,21 +106,25 @@ def assemble(recipe: Recipe, placement: Placement, run_directory: Path, ranks: R
         checkpointer=recipe.checkpointer.build(context),
         average=average,
         ranks=ranks,
-        synchronizer=ONE_PROCESS if ranks.alone else GradientSums(objective),
+        synchronizer=ShardedSums() if sharded else ONE_PROCESS if ranks.alone else GradientSums(objective),
     )
     views = {name: _as_only_one(parts, part, own[name]) for name, part in data.objectives.items()}
     return evolve(parts, objectives=views)
 
 
 def build_objectives(
-    recipe: Recipe, contexts: Mapping[str, BuildContext]
+    recipe: Recipe, contexts: Mapping[str, BuildContext], *, moved: bool = True
 ) -> tuple[Objective | Objectives, dict[str, Objective], BuildContext]:
-    """The run's module, the objective of each name, and the context that knows the encoder."""
+    """The run's module, the objective of each name, and the context that knows the encoder.
+
+    ``moved``: to the contexts' device; false leaves everything where the parts make it."""
     first = next(iter(contexts.values()))
-    encoder = recipe.model.build(first).to(first.device)
+    encoder = recipe.model.build(first)
+    encoder = encoder.to(first.device) if moved else encoder
     own = {}
     for name, view in recipe.views.items():
-        loss = view.loss.build(evolve(contexts[name], encoder=encoder)).to(first.device)
+        loss = view.loss.build(evolve(contexts[name], encoder=encoder))
+        loss = loss.to(first.device) if moved else loss
         own[name] = Objective(encoder, loss, blocks_are_compiled=recipe.trainer.torch_compile)
     whole = Objectives(own) if recipe.objectives else own[""]
     products.use_in(whole)

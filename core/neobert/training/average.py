@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neobert.recipe.stability import EmaOptions
+from neobert.shards import any_sharded, local
 
 
 class WeightAverage:
@@ -43,18 +44,24 @@ class WeightAverage:
     @torch.no_grad()
     def update(self) -> None:
         """Takes the weights in, once after each step. Nothing is read back to the host."""
+        averages = [local(average) for average in self._averages]
         weights = [
-            weight.detach().to(average.dtype) for weight, average in zip(self._weights, self._averages, strict=True)
+            local(weight.detach()).to(average.dtype) for weight, average in zip(self._weights, averages, strict=True)
         ]
-        torch._foreach_lerp_(self._averages, weights, 1.0 - self.decay)
+        torch._foreach_lerp_(averages, weights, 1.0 - self.decay)
         self.updates += 1
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """The model has the averaged weights inside, and its own again after it, however it ends.
 
-        Only which memory a parameter points at changes, and back: nothing is copied, and not a bit is lost.
+        Only which memory a parameter points at changes, and back: nothing is copied, and not a bit is lost. Of weights
+        in parts, which are put together from that very memory, the values change places.
         """
+        if any_sharded(self._weights):
+            with self._copied():
+                yield
+            return
         own = [weight.data for weight in self._weights]
         try:
             for weight, average in zip(self._weights, self._averages, strict=True):
@@ -63,6 +70,18 @@ class WeightAverage:
         finally:
             for weight, before in zip(self._weights, own, strict=True):
                 weight.data = before
+
+    @contextmanager
+    def _copied(self) -> Iterator[None]:
+        weights = [local(weight.detach()) for weight in self._weights]
+        own = [weight.clone() for weight in weights]
+        try:
+            for weight, average in zip(weights, self._averages, strict=True):
+                weight.copy_(local(average))
+            yield
+        finally:
+            for weight, before in zip(weights, own, strict=True):
+                weight.copy_(before)
 
     def state(self) -> dict[str, Tensor]:
         """Parameter name -> its average."""

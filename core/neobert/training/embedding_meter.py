@@ -83,10 +83,9 @@ class EmbeddingMeter:
 
     def add(self, objective: Objective, batch: Batch) -> LossOutput:
         """The loss of a batch, whose embeddings are kept."""
-        loss, embeddings = objective.loss, objective.embed(batch)
+        embeddings = objective.embed(batch)
         self.gather(embeddings.float(), batch)
-        output: LossOutput = loss.losses_from(embeddings, batch) if hasattr(loss, "losses_from") else objective(batch)
-        return output
+        return objective.losses_from(embeddings, batch)
 
     def gather(self, embeddings: Tensor, batch: Batch) -> None:
         """embeddings (N, E) of a batch, on its device."""

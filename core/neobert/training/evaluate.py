@@ -17,7 +17,7 @@ from neobert.seeding import derive_seed
 from neobert.training.assemble import Parts
 from neobert.training.embedding_meter import EmbeddingMeter
 from neobert.training.meter import Meter
-from neobert.training.positions import LABELS, MASKED_POSITIONS, PositionMeter, token_losses
+from neobert.training.positions import LABELS, MASKED_POSITIONS, PositionMeter
 from neobert.training.precision import forward_precision
 from neobert.training.ranks import ALONE
 from neobert.training.trained_candidates import TrainedCandidates
@@ -54,6 +54,8 @@ def evaluate(
             if positions is not None:
                 _add_positions(positions, parts, batch, data.documents_of(number), calls)
                 calls.clear()
+        if embeddings is None and parts.is_sharded:
+            _keep_company(parts, data, positions, calls)
         if embeddings is not None and among is not None:
             embeddings.widen(*among.embedded(parts.own_objective, parts.device))
     read = [(name, own.read(ranks)) for name, own in of_source.items()]
@@ -71,11 +73,21 @@ def guess_accuracy(parts: Parts, batch: Batch, trainer: TrainerOptions) -> Tenso
     if not hasattr(loss, "logits") or MASKED_POSITIONS not in fields or LABELS not in fields:
         return None
     with evaluation_mode(parts.own_objective), forward_precision(trainer, parts.device):
-        encoder = parts.own_objective.encoder
-        hidden = encoder(batch.input_ids, batch.layout, keep=fields[MASKED_POSITIONS])
-        guesses = loss.logits(encoder, hidden).argmax(-1)
+        guesses = parts.own_objective.guesses(batch).argmax(-1)
         right: Tensor = guesses == fields[LABELS]
         return right.float().mean()
+
+
+def _keep_company(parts: Parts, data: EvaluationData, positions: PositionMeter | None, calls: Any) -> None:
+    """Of processes that each have a part of the weights, one with a batch fewer than others computes as often as they:
+    weights come together by the parts of all. What it computes counts nowhere."""
+    whole = data.whole()
+    for _ in range(-(-len(whole) // data.world_size) - len(data)):
+        batch = parts.to_device(next(iter(whole)))
+        parts.own_objective(batch)
+        if positions is not None:
+            _add_positions(positions.anew(), parts, batch, whole.documents_of(0), calls)
+            calls.clear()
 
 
 @contextmanager
@@ -95,8 +107,7 @@ def _watched(encoder: Any) -> Iterator[Calls]:
 
 def _add_positions(positions: PositionMeter, parts: Parts, batch: Batch, documents: Any, calls: Calls) -> None:
     """Adds the batch's losses, from the hidden states that its loss was computed of; or says why that cannot be."""
-    loss, encoder = parts.own_objective.loss, parts.own_objective.encoder
-    if not hasattr(loss, "logits"):
+    if not hasattr(parts.own_objective.loss, "logits"):
         positions.missed = "this loss has no vocabulary head"
     elif MASKED_POSITIONS not in batch.fields or LABELS not in batch.fields:
         positions.missed = f"the batches have no {MASKED_POSITIONS} and {LABELS}"
@@ -105,7 +116,7 @@ def _add_positions(positions: PositionMeter, parts: Parts, batch: Batch, documen
     elif (hidden := _hidden_of(calls, batch.fields[MASKED_POSITIONS])) is None:
         positions.missed = "the loss does not ask the encoder once for the masked positions, or for all"
     else:
-        positions.add(batch, documents, token_losses(loss, encoder, hidden, batch.fields[LABELS]))
+        positions.add(batch, documents, parts.own_objective.token_losses(hidden, batch.fields[LABELS]))
 
 
 def _hidden_of(calls: Calls, masked: Tensor) -> Tensor | None:

@@ -126,7 +126,7 @@ class GradientSums:
         late = self._in_buckets(present - in_time)
         for bucket in late:
             bucket.send()
-        summed = _summed(outputs, count)
+        summed = sum_outputs(outputs, count)
         for bucket in self._buckets:
             bucket.take(in_time)
         for bucket in late:
@@ -176,7 +176,7 @@ class GradientSums:
         return buckets
 
 
-def _summed(outputs: Sequence[LossOutput], count: Tensor) -> LossOutput:
+def sum_outputs(outputs: Sequence[LossOutput], count: Tensor) -> LossOutput:
     """Total and items of all ranks, on the device."""
     total = torch.stack([output.total.to(count.device) for output in outputs]).sum()
     dtype = sum_dtype(count.device)

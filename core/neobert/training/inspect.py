@@ -16,6 +16,7 @@ from neobert.training.data_parts import first_context, padded_vocab_size
 from neobert.training.devices import Placement, attention_target, choose_device, refuse_unfit_device
 from neobert.training.groups import group_parameters
 from neobert.training.precision import products_row, tf32_row
+from neobert.training.sharding import strategy_row
 from neobert.training.starting_weights import STAND_IN_VOCABULARY, refuse_unfit_weights
 from neobert.warmup import describe_warmups
 from neobert.wording import gigabytes
@@ -48,6 +49,8 @@ def describe(recipe: Recipe) -> list[tuple[str, str]]:
     for what, row in (("tf32", tf32_row), ("fp32 matrix products", products_row)):
         if (said := row(trainer, choose_device(trainer))) is not None:
             rows.append((what, said))
+    if (said := strategy_row(trainer, 1)) is not None:
+        rows.append(("strategy", said))
     try:
         sizes = _measure(recipe, sized_context(recipe, torch.device("meta"), STAND_IN_VOCABULARY))
     except Exception as error:

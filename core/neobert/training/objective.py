@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -13,6 +13,11 @@ from neobert.batch import Batch
 from neobert.interfaces import LossOutput
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.compilation import compiled, mark_varying_sizes
+from neobert.training.positions import MASKED_POSITIONS, token_losses
+
+CALLED = ("embed", "losses_from", "guesses", "token_losses")
+"""Methods of an objective that compute with weights, beside its ``forward``."""
+T = TypeVar("T")
 
 
 class Objective(nn.Module):
@@ -36,6 +41,21 @@ class Objective(nn.Module):
         embeddings: Tensor = self.loss.embed(self.encoder, batch.input_ids, batch.layout)
         return embeddings[: batch.num_sequences]
 
+    def losses_from(self, embeddings: Tensor, batch: Batch) -> LossOutput:
+        """The loss of a batch whose embeddings `embed` has made, by a loss that makes some."""
+        if hasattr(self.loss, "losses_from"):
+            return cast(LossOutput, self.loss.losses_from(embeddings, batch))
+        return self(batch)  # type: ignore[no-any-return]
+
+    def guesses(self, batch: Batch) -> Tensor:
+        """(M, V): logits of a batch's masked tokens, by a loss with a vocabulary head."""
+        hidden = self.encoder(batch.input_ids, batch.layout, keep=batch.fields[MASKED_POSITIONS])
+        return cast(Tensor, self.loss.logits(self.encoder, hidden))
+
+    def token_losses(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """hidden (M, C), labels (M,) -> the cross-entropy of each, (M,), by a loss with a vocabulary head."""
+        return token_losses(self.loss, self.encoder, hidden, labels)
+
 
 class Objectives(nn.Module):
     """Several objectives of one encoder. State keys are ``encoder.*`` and ``losses.NAME.*``."""
@@ -44,6 +64,10 @@ class Objectives(nn.Module):
         super().__init__()
         self.encoder = next(iter(of.values())).encoder
         self.losses = nn.ModuleDict({name: objective.loss for name, objective in of.items()})
+
+    def forward(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Whatever is called of one of them, where their weights may be in parts until this is called."""
+        return work(*arguments)
 
 
 def prepare_blocks(blocks: nn.ModuleList, trainer: TrainerOptions, *, same_sizes: bool) -> None:

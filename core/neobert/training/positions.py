@@ -95,13 +95,17 @@ class PositionMeter:
     """Adds up an evaluation's losses on the device, by bucket and by group of documents."""
 
     def __init__(self, edges: Sequence[int], max_seq_length: int, device: torch.device) -> None:
-        self.edges = (0, *(edge for edge in edges if edge < max_seq_length), max_seq_length)
+        self.edges = (0, *(edge for edge in edges if 0 < edge < max_seq_length), max_seq_length)
         self.missed: str | None = None
         """Why there is nothing to add up, where that is so."""
         self._inner = torch.tensor(self.edges[1:-1], dtype=torch.int64, device=device)
         size = (len(self.edges) - 1) * GROUPS
         self._totals = torch.zeros(size, dtype=sum_dtype(device), device=device)
         self._counts = torch.zeros(size, dtype=torch.int64, device=device)
+
+    def anew(self) -> PositionMeter:
+        """The same, with nothing added up."""
+        return PositionMeter(self.edges, self.edges[-1], self._totals.device)
 
     def add(self, batch: Batch, documents: NDArray[np.int64], losses: Tensor) -> None:
         """``documents`` (N,): which one each sequence is of; ``losses`` (M,): of the masked tokens, in their order.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What a launcher tells each process, and torch reads."""
+OTHER_ENGINES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 CLAIM = "neobert/who-tells"
 FIRST_CLAIMS = timedelta(seconds=2)
 """How long the others leave it to the first rank to tell what went wrong, which may be the same on all."""
@@ -57,6 +58,7 @@ def joined_processes(trainer: TrainerOptions) -> Iterator[Ranks]:
     Inside, an error of one ends all: that one raises it, the others leave in silence with status 1.
     """
     _refuse_half_launched()
+    _refuse_other_engines()
     if launched_processes() == 1:
         yield ALONE
         return
@@ -147,6 +149,18 @@ def _lost(error: BaseException) -> str | None:
         f"another process of this run {what}: it was killed (out of memory?), its machine was lost, or it hangs\n"
         f"{text.splitlines()[0]}\ngo on from the last checkpoint: --trainer.resume_from_checkpoint latest"
     )
+
+
+def _refuse_other_engines() -> None:
+    """What accelerate was told to share weights out by would do nothing here, without a word."""
+    told = [name for name in OTHER_ENGINES if os.environ.get(name, "").lower() in ("true", "1")]
+    if told:
+        msg = (
+            f"accelerate was configured to use an engine of its own ({', '.join(told)}), which a run here does not: "
+            "the recipe says how weights are shared out\ntake it out of accelerate's configuration (accelerate launch "
+            '--multi_gpu), and set trainer.strategy = "fsdp" in the recipe'
+        )
+        raise UserError(msg)
 
 
 def _refuse_half_launched() -> None:

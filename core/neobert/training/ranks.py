@@ -9,23 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 from torch import distributed as dist
 
 from neobert.files import new_directory
-from neobert.host_group import host_group
+from neobert.host_group import host_group, new_host_group
 
 
 @frozen
 class Ranks:
     """This process among those of its run. What is told are JSON values, from host to host: no device is waited for.
 
-    Every method but `first` has to be called by all ranks alike, in the same order.
+    Every method but `first` and `alone` has to be called by all ranks alike, in the same order.
     """
 
     rank: int = 0
     world_size: int = 1
+    group: dist.ProcessGroup | None = None
+    """Who carries what is told; unset: whoever carries the host's tensors."""
 
     @property
     def first(self) -> bool:
@@ -36,6 +38,10 @@ class Ranks:
     def alone(self) -> bool:
         return self.world_size == 1
 
+    def apart(self) -> Ranks:
+        """The same processes with a line of their own, so that a thread can talk beside another."""
+        return self if self.alone else evolve(self, group=new_host_group())
+
     def gather(self, value: Any) -> list[Any]:
         """The values of all ranks, by rank."""
         if self.alone:
@@ -43,11 +49,12 @@ class Ranks:
         mine = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         sizes = torch.zeros(self.world_size, dtype=torch.int64)
         sizes[self.rank] = len(mine)
-        dist.all_reduce(sizes, group=host_group())
+        group = self.group or host_group()
+        dist.all_reduce(sizes, group=group)
         texts = [torch.zeros(int(sizes.max()), dtype=torch.uint8) for _ in range(self.world_size)]
         padded = torch.zeros_like(texts[0])
         padded[: len(mine)] = mine
-        dist.all_gather(texts, padded, group=host_group())
+        dist.all_gather(texts, padded, group=group)
         return [json.loads(text[:size].numpy().tobytes()) for text, size in zip(texts, sizes.tolist(), strict=True)]
 
     def from_first(self, work: Callable[[], Any]) -> Any:

@@ -25,6 +25,7 @@ from neobert.training.best import KEY, improvement, require_metric
 from neobert.training.display import Display
 from neobert.training.evaluate import evaluate, guess_accuracy
 from neobert.training.evaluation_names import AMONG_ALL, AVERAGED, BEST
+from neobert.training.gradient import norm_of
 from neobert.training.meter import Clock
 from neobert.training.positions import PositionMeter
 from neobert.training.ranks import Ranks
@@ -45,6 +46,8 @@ class Recorder:
     trackers: Sequence[Tracker]
     display: Display
     save: Callable[[Position], None]
+    look: Callable[[], None] = lambda: None
+    """Asked after each step: raises what went wrong with a save in the background."""
     watch: Watch = field(factory=Watch)
     keep_step: Callable[[StepBatches, Position, str], Path | None] = lambda *_: None
     """Keeps the data of the step that comes after the position, with what is wrong with it; returns where."""
@@ -115,6 +118,7 @@ class Recorder:
         A run cut short only saves: its next log line must be the one that the unbroken run would have written.
         """
         trainer = self.trainer
+        self.look()
         last = position.step >= trainer.max_steps or data.last
         if _due(position.step, trainer.logging_steps) or last:
             self._log(parts, data, norm, position)
@@ -142,7 +146,6 @@ class Recorder:
         """Saves, whatever is due."""
         with self.watch.doing("saving"):
             self.save(position)
-            self.watch.saved(position.step)
         self._saved_step = position.step
 
     def _log(self, parts: Parts, data: StepBatches, norm: Tensor | None, position: Position) -> None:
@@ -311,8 +314,8 @@ def _weight_norms(parts: Parts) -> dict[str, float]:
     """The norm of all weights of each role."""
     squares: dict[str, float] = {}
     for group in parts.groups:
-        total = sum(float(p.detach().float().square().sum()) for p in group.parameters.values())
-        squares[group.role] = squares.get(group.role, 0.0) + total
+        total = norm_of(p.detach().float() for p in group.parameters.values()).square()
+        squares[group.role] = squares.get(group.role, 0.0) + float(total)
     return {f"train/weight_norm/{role}": math.sqrt(value) for role, value in squares.items()}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from attrs import evolve
 
+from neobert.abilities import takes_parts
 from neobert.data import Cursor, Cursors, Place
 from neobert.data.build import mixture_of
 from neobert.data.remix import remixed
@@ -24,7 +25,7 @@ from neobert.training.loop import Position
 from neobert.training.meter import Meter
 from neobert.training.positions import PositionLosses
 from neobert.training.resume import Resumption, check_same_data, compare_schedules
-from neobert.training.state import UPDATES_KEY, fill_template
+from neobert.training.state import UPDATES_KEY
 
 PLANNED_BY = (
     "trainer.per_device_train_batch_size",
@@ -61,7 +62,8 @@ def restore(recipe: Recipe, parts: Parts, resumption: Resumption, display: Displ
 
 def load_state(parts: Parts, checkpoint: Path, progress: Progress) -> None:
     """Weights, optimizer state and average of a verified checkpoint into the parts of a run, fresh or under way."""
-    template = fill_template(parts.objective.state_dict(), progress.optimizer_layout, parts.device)
+    in_parts = takes_parts(parts.checkpointer)
+    template = parts.state.template(progress.optimizer_layout, parts.device, in_parts=in_parts)
     parts.state.apply(_load(parts, checkpoint, template))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -51,12 +52,15 @@ class Rollback:
     display: Display
     trackers: list[Tracker]
     """Closed and opened again, as a resumed run's are."""
+    settle: Callable[[], None]
+    """Waits for the checkpoint that is being written."""
 
     def target(self, step: int) -> Target | None:
         """The newest intact checkpoint of ``trainer.save_steps`` up to ``step``; damaged ones are named.
 
         The first rank looks, and tells the others.
         """
+        self.settle()
         found = self.parts.ranks.from_first(lambda: self._newest(step))
         return None if found is None else Target(int(found[0]), Path(found[1]))
 

@@ -34,8 +34,10 @@ from neobert.training.run_directory import held_run_directory, refuse_second_run
 from neobert.training.same_weights import refuse_other_weights
 from neobert.training.saving import Saver
 from neobert.training.settling import settle_folder
+from neobert.training.sharding import strategy_row
 from neobert.training.signals import StopSignal
 from neobert.training.starting_weights import refuse_unfit_weights, start_from_weights
+from neobert.training.whole import whole_parts
 from neobert.warmup import describe_warmups
 from neobert.watching.beat import State
 from neobert.watching.watch import watching
@@ -70,14 +72,18 @@ def _run(recipe: Recipe, console: Console, memory: MemoryAnswer) -> int:
         _open(recipe, placement, directory, position, parts, display)
         trackers = build_trackers(recipe, parts.context)
         stack.callback(close_trackers, trackers)
-        saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display)
-        rollback = Rollback(recipe=recipe, parts=parts, directory=directory, display=display, trackers=trackers)
         watch = stack.enter_context(watching(directory, placement.rank, recipe.trainer.hang_timeout))
+        saver = Saver(recipe=recipe, parts=parts, directory=directory, display=display, on_saved=watch.saved)
+        stack.enter_context(saver.settled())
+        rollback = Rollback(
+            recipe=recipe, parts=parts, directory=directory, display=display, trackers=trackers, settle=saver.settle
+        )
         recorder = Recorder(
             trainer=recipe.trainer,
             trackers=trackers,
             display=display,
             save=saver.save,
+            look=saver.look,
             watch=watch,
             keep_step=saver.keep_step,
         )
@@ -147,8 +153,10 @@ def _open(
 
 
 def objective_lines(recipe: Recipe, parts: Parts) -> Iterator[str]:
-    """What each objective's data comes to."""
+    """How the run's state lies over processes, and what each objective's data comes to."""
     views = recipe.views
+    if (said := strategy_row(recipe.trainer, parts.ranks.world_size)) is not None:
+        yield said
     for name, own in parts.each.items():
         if name:
             yield f"objective {name}: about {recipe.objectives[name].probability:.0%} of the steps"
@@ -176,6 +184,7 @@ def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, r
                     recipe,
                     parts.free,
                 )
+            saver.settle()
         finally:
             display.stop()
         if position.step < trainer.max_steps and not position.ended:
@@ -184,8 +193,8 @@ def _train(parts: Parts, position: Position, saver: Saver, recorder: Recorder, r
                 f"  {command_to_go_on(recipe)}"
             )
             return stop.exit_status
-    notes = [f"waited for data {recorder.wait_share:.1%} of the time", *saver.notes]
-    finish(recipe, parts, position, directory, display.console, notes)
+    notes = [f"waited for data {recorder.wait_share:.1%} of the time", *saver.exporter.notes]
+    finish(recipe, whole_parts(recipe, parts), position, directory, display.console, notes)
     if position.step == trainer.max_steps:
         return 0
     display.note(ended_early(parts, position.cursor, position.step, trainer.max_steps))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neobert.errors import UserError
+from neobert.shards import any_sharded
 from neobert.training.ranks import Ranks
 
 ROW = 1024
@@ -16,8 +17,9 @@ _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def refuse_other_weights(ranks: Ranks, module: nn.Module) -> None:
-    """Raises UserError where a rank's weights are not, bit for bit, those of the first; nothing of one process."""
-    if ranks.alone:
+    """Raises UserError where a rank's weights are not, bit for bit, those of the first; nothing of one process,
+    nor where each has a part that no other has."""
+    if ranks.alone or any_sharded(module.parameters()):
         return
     found = ranks.gather(_fingerprint(module))
     other = [str(rank) for rank, fingerprint in enumerate(found) if fingerprint != found[0]]

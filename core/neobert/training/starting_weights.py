@@ -31,15 +31,20 @@ def start_from_weights(recipe: Recipe, parts: Parts) -> str | None:
     """Fills encoder and loss from ``model.weights``, if the recipe has it; returns a line about it."""
     if recipe.model.weights is None:
         return None
+    from neobert.training.whole import fresh_objectives
     from neobert.weights import load_weights
 
-    return load_weights(
+    whole = fresh_objectives(recipe, parts, torch.device("cpu"))[0] if parts.is_sharded else parts.objective
+    said = load_weights(
         recipe.model.weights,
-        parts.objective.encoder,
-        parts.objective.losses if isinstance(parts.objective, Objectives) else parts.objective.loss,
+        whole.encoder,
+        whole.losses if isinstance(whole, Objectives) else whole.loss,
         num_tokens=vocabulary_length(parts.tokenizer),
         tokenizer=parts.tokenizer,
     )
+    if parts.is_sharded:
+        parts.state.take_weights(whole.state_dict())
+    return said
 
 
 def refuse_unfit_weights(recipe: Recipe) -> None:

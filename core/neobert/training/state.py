@@ -13,9 +13,10 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from neobert.context import ParameterGroup
+from neobert.shards import any_sharded, shard_as
 from neobert.training.average import WeightAverage
+from neobert.training.state_layout import AVERAGE, OPTIMIZER, fill_template, parameter_of
 
-OPTIMIZER, AVERAGE = "optimizer.", "ema."
 UPDATES_KEY = f"{AVERAGE}updates"
 GROUPS_KEY = f"{OPTIMIZER}param_groups"
 
@@ -31,8 +32,15 @@ class RunState:
     """The optimizer's group options as the recipe made them, before any step."""
     average: WeightAverage | None = None
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether this process has a part of the weights, and of what goes with them."""
+        return any_sharded(self.objective.parameters())
+
     def collect(self) -> dict[str, Any]:
-        """``encoder.*`` and ``loss.*``, ``optimizer.PARAMETER.KEY``, the groups' options as JSON, ``ema.PARAMETER``."""
+        """``encoder.*`` and ``loss.*``, ``optimizer.PARAMETER.KEY``, the groups' options as JSON, ``ema.PARAMETER``.
+
+        In parts where the weights are."""
         state: dict[str, Any] = dict(self.objective.state_dict())
         packed = self.optimizer.state_dict()
         names = self._names()
@@ -45,9 +53,23 @@ class RunState:
             state[UPDATES_KEY] = self.average.updates
         return state
 
+    def template(self, layout: Mapping[str, Any], device: torch.device, *, in_parts: bool) -> dict[str, Any]:
+        """What a checkpointer fills: keys, shapes and dtypes of a saved state, of whose optimizer ``layout`` is what
+        `layout_of` said. Of weights in parts: parts as well, or (not ``in_parts``) whole tensors on the host."""
+        weights = self.objective.state_dict()
+        if not self.is_sharded:
+            return fill_template(weights, layout, device)
+        if in_parts:
+            return self._empty_parts(layout, device)
+        shapes = {key: torch.empty(value.shape, dtype=value.dtype) for key, value in weights.items()}
+        return fill_template(shapes, layout, torch.device("cpu"))
+
     def apply(self, state: Mapping[str, Any]) -> None:
         """Puts a loaded state into place. Every key is used, or it is an error; only an average may be on one side
-        alone: one that this run has and the state lacks begins with the state's weights."""
+        alone: one that this run has and the state lacks begins with the state's weights. Whole tensors do for weights
+        in parts, too: the same on each process."""
+        if self.is_sharded:
+            state = self._in_parts(state)
         rest = dict(state)
         saved_groups = rest.pop(GROUPS_KEY)
         self.objective.load_state_dict(weights_of(rest), strict=True)
@@ -62,6 +84,10 @@ class RunState:
             group.update(_evolved(group, fresh, initial, saved))
         self.optimizer.load_state_dict(packed)
         self._keep_dtypes(packed["state"])
+
+    def take_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Puts the weights of encoder and losses into place, the same whole tensors on each process."""
+        self.objective.load_state_dict(self._in_parts(weights) if self.is_sharded else weights, strict=True)
 
     def _apply_average(self, state: Mapping[str, Any]) -> None:
         if self.average is None:
@@ -94,6 +120,20 @@ class RunState:
             raise ValueError(msg)
         return by_index
 
+    def _in_parts(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Each tensor as its parameter lies over the processes; one of another shape than that is whole on each."""
+        like = dict(self.objective.named_parameters(remove_duplicate=False))
+        found = {key: parameter_of(key, value, like) for key, value in state.items()}
+        return {key: value if (p := found[key]) is None else shard_as(p, value) for key, value in state.items()}
+
+    def _empty_parts(self, layout: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+        like = dict(self.objective.named_parameters(remove_duplicate=False))
+        template = fill_template(self.objective.state_dict(), layout, device)
+        for key, value in template.items():
+            if (parameter := parameter_of(key, value, like)) is not None:
+                template[key] = torch.empty_like(parameter.detach(), dtype=value.dtype)
+        return template
+
     def _names(self) -> dict[int, str]:
         """Position in the optimizer -> the parameter's name."""
         names = {id(p): name for group in self.groups for name, p in group.parameters.items()}
@@ -111,31 +151,6 @@ def averages_of(state: Mapping[str, Any]) -> dict[str, Any]:
     found = {key.removeprefix(AVERAGE): value for key, value in state.items() if key.startswith(AVERAGE)}
     found.pop(UPDATES_KEY.removeprefix(AVERAGE), None)
     return found
-
-
-def fill_template(weights: Mapping[str, Any], layout: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Keys, shapes and dtypes of a saved state, to be filled; ``layout`` is what `layout_of` said of it."""
-    template: dict[str, Any] = dict(weights)
-    for key, entry in layout.items():
-        if entry is None:
-            template[key] = None
-        else:
-            # Step counters are scalars and live on the host, unless the optimizer moves them.
-            home = device if entry["shape"] else torch.device("cpu")
-            template[key] = torch.empty(entry["shape"], dtype=getattr(torch, entry["dtype"]), device=home)
-    return template
-
-
-def layout_of(state: Mapping[str, Any]) -> dict[str, Any]:
-    """What the optimizer's part of a state, and the average, look like: a fresh optimizer has nothing before its first
-    step, and a run may have no average."""
-    return {
-        key: {"shape": list(value.shape), "dtype": str(value.dtype).removeprefix("torch.")}
-        if isinstance(value, Tensor)
-        else None
-        for key, value in state.items()
-        if key.startswith((OPTIMIZER, AVERAGE))
-    }
 
 
 def group_options(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ from neobert.training.checkpoints import RECIPE_FILE, Progress, read_progress
 from neobert.training.data_parts import first_context, padded_vocab_size, vocabulary_length
 from neobert.training.devices import Placement
 from neobert.training.objective import Objective, Objectives
-from neobert.training.state import UPDATES_KEY, averages_of, fill_template, weights_of
+from neobert.training.state import UPDATES_KEY, averages_of, weights_of
+from neobert.training.state_layout import fill_template
 
 
 @frozen(eq=False)

@@ -71,7 +71,7 @@ def filled_state(
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """A safetensors file, synced."""
-    save_file(_on_host_and_apart(tensors), path)
+    save_file(on_host_and_apart(tensors), path)
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -133,7 +133,7 @@ def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-def _on_host_and_apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def on_host_and_apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous tensors on the host, by sorted key, no two in one memory: safetensors takes no others."""
     apart: dict[str, Tensor] = {}
     seen: set[int] = set()

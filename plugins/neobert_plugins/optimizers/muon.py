@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from neobert.shards import shard_as, whole
 from neobert_plugins.optimizers.fused import join, split
 from neobert_plugins.optimizers.newton_schulz import orthogonalize
 
@@ -29,6 +30,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
     A weight that holds several matrices in one (``fused``) has each made orthogonal apart, and each with the learning
     rate of its own shape. Equal shapes go through together, whatever weight they come from.
+
+    Where each process has a part of a matrix, its momentum comes together on all of them, each makes it orthogonal, and
+    keeps its own rows of what comes of that: a matrix without its other rows is another one.
 
     ``param_groups``: those with ``algorithm`` "muon" first, then those with "adamw"; either may be missing.
     All state is in this object's ``state``: ``momentum_buffer`` for matrices; ``step``, ``exp_avg`` and
@@ -88,11 +92,11 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
     def _muon_step(self, group: dict[str, Any]) -> None:
         parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-        matrices = [split(self._direction(p, group), self._parts.get(p)) for p in parameters]
+        matrices = [split(whole(self._direction(p, group)), self._parts.get(p)) for p in parameters]
         dtype = None if group["ns_dtype"] is None else getattr(torch, group["ns_dtype"])
         updates = iter(orthogonalize(list(chain.from_iterable(matrices)), group["ns_steps"], dtype))
         for parameter, parts in zip(parameters, matrices, strict=True):
-            update = join(list(islice(updates, len(parts))), self._parts.get(parameter))
+            update = shard_as(parameter, join(list(islice(updates, len(parts))), self._parts.get(parameter)))
             parameter.mul_(1.0 - group["lr"] * group["weight_decay"])
             parameter.add_(update, alpha=-group["lr"] * _scale(parts[0], group["adjust_lr_fn"]))
 

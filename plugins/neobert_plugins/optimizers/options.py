@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, gt, lt, max_len, min_len, optional
@@ -36,6 +36,7 @@ def _weight_decay(default: float, help: str) -> Any:
 class AdamW:
     """AdamW (Loshchilov & Hutter 2019), with decay on weights of two or more dimensions."""
 
+    shards: ClassVar[bool] = True
     lr: float = _learning_rate(6e-4, "base learning rate")
     betas: tuple[float, float] = _betas("decay rates of the two moments")
     eps: float = _eps()
@@ -56,6 +57,7 @@ class AdamW:
 class StableAdamW:
     """AdamW whose step for a tensor shrinks when its gradient outgrows its past (Wortsman et al. 2023)."""
 
+    shards: ClassVar[bool] = True
     lr: float = _learning_rate(6e-4, "base learning rate")
     betas: tuple[float, float] = _betas("decay rates of the two moments")
     eps: float = _eps()
@@ -76,6 +78,7 @@ class StableAdamW:
 class Adam:
     """Adam (Kingma & Ba 2015), without any weight decay."""
 
+    shards: ClassVar[bool] = True
     lr: float = _learning_rate(6e-4, "base learning rate")
     betas: tuple[float, float] = _betas("decay rates of the two moments")
     eps: float = _eps()
@@ -95,6 +98,7 @@ class Adam:
 class Muon:
     """Muon (Jordan et al. 2024) for the 2-D weights of the blocks, AdamW for everything else."""
 
+    shards: ClassVar[bool] = True
     lr: float = _learning_rate(0.02, "base learning rate of the blocks' matrices; see adjust_lr_fn")
     adjust_lr_fn: Literal["original", "match_rms_adamw"] = field(
         default="original",
@@ -169,9 +173,17 @@ class Muon:
 
     def check(self, recipe: Any) -> list[str]:
         """What is known without building the model."""
-        if self.clip_attention_logits is not None and getattr(recipe.model.options, "ngpt", False):
-            return [
+        if self.clip_attention_logits is None:
+            return []
+        problems = []
+        if getattr(recipe.model.options, "ngpt", False):
+            problems.append(
                 "clip_attention_logits: model.ngpt = true brings queries and keys to a length of their own, so scaling "
                 "their rows would change no logit; leave it out"
-            ]
-        return []
+            )
+        if recipe.trainer.strategy == "fsdp":
+            problems.append(
+                'clip_attention_logits: not with trainer.strategy = "fsdp": a head\'s rows may lie on several '
+                'processes; leave it out, or take trainer.strategy = "ddp"'
+            )
+        return problems

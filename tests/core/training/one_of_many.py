@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from hashlib import sha256
@@ -52,13 +53,15 @@ def outcome(job: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
     console = Console(file=out, width=200)
 
     def work() -> int:
-        return run(load_recipe(Path("recipe.toml"), job["overrides"]), console)
+        return run(load_recipe(Path(job.get("recipe", "recipe.toml")), job["overrides"]), console)
 
     with doubles(job.get("double", False)), watched(seen, rank, ranks, job), redirect_stderr(err):
         try:
             status: Any = guarded("neobert-run", work)
         except SystemExit as error:
             status = error.code
+        except Exception:  # told here: the other processes would wait for this one in their next run
+            status = traceback.format_exc()
     return {"status": status, "out": out.getvalue(), "err": err.getvalue(), "seen": seen}
 
 

@@ -29,6 +29,7 @@ def test_one_of_several_processes_does_not_wait_for_the_others(monkeypatch: pyte
     [
         ({"WORLD_SIZE": "2", "RANK": "0"}, "LOCAL_RANK, MASTER_ADDR, MASTER_PORT are not set"),
         ({"ACCELERATE_MIXED_PRECISION": "no", "MASTER_PORT": "29500"}, "was asked for several processes"),
+        ({"ACCELERATE_USE_FSDP": "true"}, r"\(ACCELERATE_USE_FSDP\).*\n.*set trainer.strategy"),
     ],
 )
 def test_processes_that_are_half_started_are_refused(

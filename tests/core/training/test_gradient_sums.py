@@ -18,7 +18,7 @@ from torch import distributed as dist
 from neobert.interfaces import LossOutput
 from neobert.training.gradient_sums import GradientSums
 from neobert.training.memory import MemoryCounter
-from neobert.training.scaling import costs, table
+from neobert.training.scaling import Shape, costs, table
 
 SIZE = 64
 
@@ -137,7 +137,7 @@ def test_costs_are_what_a_step_takes_and_sends(sent: list[int]) -> None:
         sent.clear()
         with MemoryCounter() as counter:
             step(sums, module, lambda: module(torch.ones(1, 512)).sum())
-    expected = costs(parameters, 8)
+    expected = costs(Shape(blocks=8, block=parameters // 8, outside=0), 8)
     # A sum over n processes has each send 2 (n - 1) / n of it.
     assert 2 * 7 * sum(sent) // 8 == expected.sent
     assert counter.peak == pytest.approx(expected.memory - expected.optimizer_state, rel=0.01)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from neobert.errors import UserError
-from neobert.training import saving
+from neobert.training import exporting
 from neobert.training.finish import is_finished
 
 Run = Callable[..., tuple[int, str]]
@@ -24,7 +24,7 @@ class Killed(BaseException):
 @pytest.mark.parametrize("step", [2, 4])
 def test_the_export_and_the_end_are_made_up_for(go: Run, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     go("--trainer.output_dir=whole", *COMMON)
-    export = saving.export_model
+    export = exporting.export_model
 
     def killed(folder: Path, *arguments: Any) -> tuple[str, ...]:
         if folder.name == str(step):
@@ -32,7 +32,7 @@ def test_the_export_and_the_end_are_made_up_for(go: Run, monkeypatch: pytest.Mon
         return export(folder, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(saving, "export_model", killed)
+        patch.setattr(exporting, "export_model", killed)
         with pytest.raises(Killed):
             go(*COMMON)
     assert Path("run/checkpoints", str(step)).is_dir()

@@ -1,25 +1,25 @@
-"""One process with four micro-batches a step, two with two, four with one: the same data, losses and weights."""
+"""One process with four micro-batches a step, two with two, four with one: the same data, losses and weights, whether
+each process has all weights or a part of them."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import random
-import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from safetensors.torch import load_file
+from tests.core.training.many_ranks import Results, free_port, job, launch
+
+from neobert.testing.checkpointer import holds_pickle
 
 HERE = Path(__file__).parent
 SHARE = {1: 4, 2: 2, 4: 1}
 """Ranks -> micro-batches of each in a step."""
-TIMED = ("train/tokens_per_second", "train/data_wait_share")
 ADAMW = "--optimizer=adamw"
 PLAIN = (
     ADAMW,
@@ -47,67 +47,32 @@ FILES = (
     "--dataset.shard_streams_by=file",
     "--dataset.eval_samples=none",
 )
+FSDP = "--trainer.strategy=fsdp"
+SHARDED = (*PLAIN, FSDP, "--checkpointer=dcp", "--trainer.async_save=true")
+"""Each process has a part of the weights, writes it, and goes on training meanwhile."""
+MIXED = ("--trainer.max_steps=4", "--trainer.logging_steps=1", "--trainer.per_device_train_batch_size=4")
+FROM_TWO = (
+    "--model.weights=two/model_checkpoints/4",
+    "--tokenizer={name = 'pretrained', path = 'two/model_checkpoints/4'}",
+)
+OBJECTIVES = """
+[objectives.mlm]
+probability = 0.4
+datacollator = { name = "mlm", pack_sequences = true, packing_window = 64 }
+dataset = { name = "files", path = "corpus.txt", max_seq_length = 32, eval_samples = 8 }
+
+[objectives.pairs]
+probability = 0.6
+datacollator = "pairs"
+loss = { name = "info_nce", learn_temperature = true }
+dataset = { name = "files", path = "pairs.jsonl", max_seq_length = 24, eval_samples = 8 }
+"""
 CLOSE = 1e-12
 """Weights in float64 that sums in another order have made, after four steps: they are below 1."""
 
 
 def accumulate(ranks: int) -> str:
     return f"--trainer.gradient_accumulation_steps={SHARE[ranks]}"
-
-
-def job(name: str, *overrides: str, folder: str | None = None, **more: Any) -> dict[str, Any]:
-    """A run of this name, in a folder of its own unless told."""
-    where = f"--trainer.output_dir={folder or name}"
-    return {"name": name, "overrides": [where, *overrides], "port": free_port(), **more}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def launch(folder: Path, ranks: int, jobs: Sequence[dict[str, Any]], killed: int | None = None) -> None:
-    """Runs the jobs on so many processes, as a launcher would. ``killed``: the one that the last job kills."""
-    (folder / "jobs.json").write_text(json.dumps(list(jobs)))
-    command = [sys.executable, str(HERE / "one_of_many.py")]
-    started = [
-        subprocess.Popen([*command, str(rank), str(ranks), str(folder)], stderr=subprocess.PIPE, text=True)
-        for rank in range(ranks)
-    ]
-    said = [process.communicate(timeout=600)[1] for process in started]
-    expected = [-signal.SIGKILL if rank == killed else 0 for rank in range(ranks)]
-    assert [process.returncode for process in started] == expected, said
-
-
-class Results:
-    """What the runs came to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def of(self, name: str, ranks: int) -> list[dict[str, Any]]:
-        return [json.loads((self.folder / f"{name}-{rank}.json").read_text()) for rank in range(ranks)]
-
-    def seen(self, name: str, ranks: int) -> dict[str, str]:
-        return {place: said for found in self.of(name, ranks) for place, said in found["seen"].items()}
-
-    def lines(self, name: str) -> list[dict[str, float]]:
-        lines = map(json.loads, (self.folder / name / "metrics.jsonl").read_text().splitlines())
-        return [{key: value for key, value in line.items() if key not in TIMED} for line in lines]
-
-    def state(self, name: str, step: int) -> dict[str, Any]:
-        return load_file(self.folder / name / "checkpoints" / str(step) / "state.safetensors")
-
-    def progress(self, name: str, step: int) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.folder / name / f"checkpoints/{step}/progress.json").read_text())
-        return found
-
-    def apart(self, name: str, other: str, step: int) -> float:
-        """The largest difference of two states."""
-        states = self.state(name, step), self.state(other, step)
-        assert states[0].keys() == states[1].keys()
-        return max(float((states[0][key].double() - states[1][key].double()).abs().max()) for key in states[0])
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +91,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
                 job("two", *PLAIN, accumulate(2), **mlm),
                 job("pairs2", *PAIRS, "--trainer.per_device_train_batch_size=4", double=True),
                 job("files2", *FILES, "--trainer.max_steps=2"),
+                job("sharded2", *SHARDED, accumulate(2), **mlm),
+                job("sharded2_on", *SHARDED, accumulate(2), f"{resume}=sharded2/checkpoints/2", **mlm),
+                job("mixed2", *MIXED, double=True, recipe="mixed.toml"),
+                job("mixed_sharded2", *MIXED, FSDP, "--checkpointer=dcp", double=True, recipe="mixed.toml"),
+                job("from2", ADAMW, *FROM_TWO, FSDP, "--trainer.max_steps=2"),
                 job("told", *PLAIN, accumulate(2), signal={"1": 1}),
                 job("broken", *PLAIN, accumulate(2), fail={"1": 2}),
                 job("taken", *PLAIN, accumulate(2), folder="two"),
@@ -140,6 +110,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
                 job("one", *PLAIN, accumulate(1), **mlm),
                 job("pairs1", *PAIRS, "--trainer.per_device_train_batch_size=8", double=True),
                 job("one_of_two", *PLAIN, accumulate(1), f"{resume}=two/checkpoints/2", **mlm),
+                job(
+                    "one_of_sharded2",
+                    *PLAIN,
+                    "--checkpointer=dcp",
+                    accumulate(1),
+                    f"{resume}=sharded2/checkpoints/2",
+                    **mlm,
+                ),
                 job("files1", *FILES, "--trainer.max_steps=3", accumulate(1), f"{resume}=files2/checkpoints/2"),
                 job("more", *PLAIN, accumulate(2), f"{resume}=two/checkpoints/2"),
             ],
@@ -149,6 +127,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
             4,
             [
                 job("four", *PLAIN, accumulate(4), **mlm),
+                job("sharded4", *PLAIN, FSDP, accumulate(4), **mlm),
                 job("four_of_two", *PLAIN, accumulate(4), f"{resume}=two/checkpoints/2", **mlm),
             ],
         )
@@ -162,6 +141,8 @@ def write(folder: Path) -> None:
     shared = importlib.util.module_from_spec(conftest)
     conftest.loader.exec_module(shared)
     shared.write_workdir(folder)
+    tables = [table for table in shared.RECIPE.split("\n[") if not table.startswith(("dataset]", "datacollator]"))]
+    (folder / "mixed.toml").write_text("\n[".join(tables) + OBJECTIVES)
     rng = random.Random(1)
     texts = [" ".join(rng.choices(shared.WORDS, k=rng.randint(4, 20))) for _ in range(120)]
     rows = (json.dumps({"query": query, "positive": text}) for query, text in zip(texts[:60], texts[60:], strict=True))
@@ -170,7 +151,7 @@ def write(folder: Path) -> None:
         (folder / f"part-{number}.txt").write_text("\n".join(texts[number * 60 :][:60]) + "\n")
 
 
-@pytest.mark.parametrize(("name", "ranks"), [("two", 2), ("four", 4)])
+@pytest.mark.parametrize(("name", "ranks"), [("two", 2), ("four", 4), ("sharded2", 2), ("sharded4", 4)])
 def test_data_losses_and_weights_are_those_of_one_process(results: Results, name: str, ranks: int) -> None:
     assert [one["status"] for one in results.of(name, ranks)] == [0] * ranks
     seen = results.seen(name, ranks)
@@ -182,6 +163,49 @@ def test_data_losses_and_weights_are_those_of_one_process(results: Results, name
     progress, expected = results.progress(name, 4), results.progress("one", 4)
     for key in ("cursor", "tokens_seen", "step"):
         assert progress[key] == expected[key]
+
+
+def test_each_process_writes_its_part_and_no_pickle(results: Results) -> None:
+    folder = results.checkpoint("sharded2", 4)
+    sizes = [path.stat().st_size for path in sorted(folder.glob("shard-*.safetensors"))]
+    assert len(sizes) == 2
+    assert max(sizes) < 1.2 * min(sizes), "about as many bytes as the other"
+    assert {path.name for path in folder.iterdir()} == {
+        *(f"shard-0000{rank}-model-00001-of-00001.safetensors" for rank in (1, 2)),
+        *("state.json", "progress.json", "recipe.toml", "manifest.json", "tokenizer"),
+    }
+    pickled = [path.name for path in folder.rglob("*") if path.is_file() and holds_pickle(path.read_bytes())]
+    assert not pickled
+
+
+def test_a_run_in_parts_goes_on_bit_for_bit(results: Results) -> None:
+    assert [one["status"] for one in results.of("sharded2_on", 2)] == [0, 0]
+    one, other = (results.checkpoint(name, 4) for name in ("sharded2", "sharded2_on"))
+    for file in ("state.json", *(path.name for path in one.glob("shard-*.safetensors"))):
+        assert (one / file).read_bytes() == (other / file).read_bytes(), file
+    assert results.lines("sharded2_on") == [line for line in results.lines("sharded2") if line["step"] > 2]
+
+
+def test_parts_go_on_as_wholes_on_one_process(results: Results) -> None:
+    (found,) = results.of("one_of_sharded2", 1)
+    assert found["status"] == 0
+    assert "made by 2 processes, and this run has 1" in found["out"]
+    assert results.apart("one_of_sharded2", "one", 4) < CLOSE
+
+
+def test_weights_of_another_run_are_shared_out(results: Results) -> None:
+    assert [one["status"] for one in results.of("from2", 2)] == [0, 0]
+    last = next(line["eval/loss"] for line in reversed(results.lines("two")) if "eval/loss" in line)
+    assert results.lines("from2")[0]["eval/loss"] == pytest.approx(last, abs=1e-5)
+
+
+def test_objectives_and_whole_matrices_in_parts(results: Results) -> None:
+    """Muon needs whole matrices; of several objectives, each step leaves the other's head alone. A temperature has one
+    row, so that one process has none of it."""
+    assert [one["status"] for one in results.of("mixed_sharded2", 2)] == [0, 0]
+    for line, expected in zip(results.lines("mixed_sharded2"), results.lines("mixed2"), strict=True):
+        assert line == pytest.approx(expected, rel=1e-9)
+    assert results.apart("mixed_sharded2", "mixed2", 4) < CLOSE
 
 
 def test_the_first_process_alone_speaks(results: Results) -> None:
@@ -254,3 +278,21 @@ def test_a_process_that_is_killed_is_missed(results: Results) -> None:
     (first,) = results.of("killed", 1)
     assert first["status"] == 2
     assert "another process of this run ended without a word" in first["err"]
+
+
+def test_accelerate_starts_the_same_recipe(workdir: Path) -> None:
+    """As a person would: two processes on CPUs, each with a part of the weights."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"]
+    command += [f"--main_process_port={free_port()}", "-m", "neobert.cli", "recipe.toml", FSDP, ADAMW]
+    more = {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*command, "--trainer.max_steps=2", "--trainer.gradient_accumulation_steps=1"],
+        env=os.environ | more,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("each of 2 processes keeps its share") == 1, "one process tells"
+    assert "step 2/2" in done.stdout
+    assert (workdir / "run/model_checkpoints/2/model.safetensors").is_file()

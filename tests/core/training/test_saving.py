@@ -10,13 +10,13 @@ from safetensors import SafetensorError
 
 from neobert.errors import UserError
 from neobert.files import faults
-from neobert.training import saving
+from neobert.training import exporting
 
 Run = Callable[..., tuple[int, str]]
 
 
 def test_no_space_names_what_is_left_and_how_to_go_on(go: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    export = saving.export_model
+    export = exporting.export_model
 
     def full(folder: Path, *arguments: object) -> tuple[str, ...]:
         if folder.name == "4":
@@ -24,7 +24,7 @@ def test_no_space_names_what_is_left_and_how_to_go_on(go: Run, monkeypatch: pyte
             raise SafetensorError(msg)
         return export(folder, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(saving, "export_model", full)
+    monkeypatch.setattr(exporting, "export_model", full)
     with pytest.raises(UserError) as refused:
         go("--trainer.save_steps=2")
     said = str(refused.value)

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from neobert.context import ParameterGroup
-from neobert.training.state import GROUPS_KEY, RunState, fill_template, group_options, layout_of
+from neobert.training.state import GROUPS_KEY, RunState, group_options
+from neobert.training.state_layout import fill_template, layout_of
 
 
 def _objective() -> nn.Module:
