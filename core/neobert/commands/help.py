@@ -19,6 +19,7 @@ usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run --replay FOLDER
        neobert-run --list-plugins [--kind KIND] [--json] | --list-plugins --all
        neobert-run --explain KIND.NAME
+       neobert-run --new-plugin NAME --kind KIND [FOLDER]
        neobert-run --export CHECKPOINT FOLDER [--ema]
        neobert-run --evaluate FOLDER --tasks KIND=FILE ... [--output FILE]
 
@@ -42,8 +43,13 @@ environment: NEOBERT_PLUGINS   load the built-ins and the entry points named her
 
 
 def run(arguments: Arguments) -> int:
-    print("\n".join((_TOP, _flags(), _OVERRIDES, f"tables: {', '.join(TABLES)}\n", _MORE)), end="")
+    print(help_text(), end="")
     return 0
+
+
+def help_text() -> str:
+    """All that `--help` prints."""
+    return "\n".join((_TOP, _flags(), _OVERRIDES, f"tables: {', '.join(TABLES)}\n", _MORE))
 
 
 def _flags() -> str:
