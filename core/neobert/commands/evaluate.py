@@ -1,15 +1,16 @@
-"""``--evaluate FOLDER --tasks KIND=FILE ...``: how good a folder's embeddings are."""
+"""``--evaluate FOLDER --tasks KIND=FILE ...``: how good a folder's model is."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from neobert.commands.arguments import UsageError
 from neobert.errors import UserError
 
 if TYPE_CHECKING:
     from neobert.commands.arguments import Arguments
+    from neobert.evaluation.pseudo_task import PseudoOptions
 
 
 def run(arguments: Arguments) -> int:
@@ -18,7 +19,7 @@ def run(arguments: Arguments) -> int:
         msg = "--evaluate needs --tasks, such as: --tasks retrieval=pairs.jsonl similarity=scored.jsonl"
         raise UsageError(msg)
     output = arguments.value("--output")
-    file = None if output is None else _free(Path(output))
+    file = None if output is None else free_file(Path(output))
 
     from rich.console import Console
     from rich.text import Text
@@ -28,20 +29,45 @@ def run(arguments: Arguments) -> int:
     from neobert.files import write_json
 
     console = Console(highlight=False)
-    tasks = read_tasks(arguments.given["--tasks"])
-    model, results = evaluate(Path(str(arguments.value("--evaluate"))), tasks)
-    console.print(Text(model.description), soft_wrap=True)
+    tasks = read_tasks(arguments.given["--tasks"], _pseudo_options(arguments))
+    models, results = evaluate(Path(str(arguments.value("--evaluate"))), tasks)
+    console.print(Text(models.description), soft_wrap=True)
     done = []
     for result in results:
         show(console, result)
         done.append(result)
     if file is not None:
-        write_json(file, as_json(model, done))
+        write_json(file, as_json(models, done))
         console.print(Text(f"\nwritten to {file}"), soft_wrap=True)
     return 0
 
 
-def _free(file: Path) -> Path:
+def _pseudo_options(arguments: Arguments) -> PseudoOptions | None:
+    """What the flags of pseudo-perplexity say; None where there is none of them."""
+    from neobert.evaluation.pseudo_task import LONG_TEXTS, PseudoOptions
+
+    given: dict[str, Any] = {}
+    for flag, key in (("--stream-tokens", "stream_tokens"), ("--sample", "sample")):
+        if flag in arguments.given:
+            given[key] = whole_number(arguments, flag)
+    how = arguments.value("--long-texts")
+    if how is not None and how not in LONG_TEXTS:
+        msg = f"--long-texts {how}: expected {' or '.join(LONG_TEXTS)}"
+        raise UsageError(msg)
+    given |= {} if how is None else {"long_texts": how}
+    return PseudoOptions(**given) if given else None
+
+
+def whole_number(arguments: Arguments, flag: str) -> int:
+    """The value of a flag, at least 1; raises UsageError for what is none."""
+    value = str(arguments.value(flag))
+    if not value.isdecimal() or int(value) < 1:
+        msg = f"{flag} {value}: expected a whole number, 1 or more"
+        raise UsageError(msg)
+    return int(value)
+
+
+def free_file(file: Path) -> Path:
     """A file that is not there yet, in a folder that is."""
     if file.exists():
         msg = f"--output {file}: it exists already; name another file"

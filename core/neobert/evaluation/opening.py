@@ -14,6 +14,7 @@ from neobert.context import BuildContext
 from neobert.embedding.head import apply_head
 from neobert.embedding.texts import Embed
 from neobert.errors import UserError
+from neobert.evaluation.folders import locate
 from neobert.evaluation.model import LibraryModel, Similarity, StreamModel, TextModel, padded
 from neobert.export.compare import reference_encoder
 from neobert.export.prompts import Prompts, prompts_of
@@ -21,8 +22,7 @@ from neobert.export.quiet import quiet_transformers
 from neobert.export.sentence_files import MODULES_FILE, SentenceFolder, read_sentence_files
 from neobert.interfaces import SentenceHead
 from neobert.recipe import Recipe, check_device, load_recipe
-from neobert.run_folder import CHECKPOINTS, inside_of_run, not_there
-from neobert.training.checkpoints import PROGRESS_FILE, RECIPE_FILE, newest_intact
+from neobert.training.checkpoints import RECIPE_FILE
 from neobert.training.trained import build_from, load_tokenizer, load_trained
 
 PLAIN = SentenceHead(pooling="mean", normalize=True)
@@ -34,23 +34,10 @@ _LONGEST = 512
 
 def open_model(folder: Path, device: torch.device) -> TextModel:
     """Raises UserError where there is nothing that can be opened, with what was tried."""
-    if not folder.is_dir():
-        found = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}: {not_there(folder)}"
-        msg = f"{found}\nexpected: a run, one of its checkpoints or exports, or another model's folder"
-        raise UserError(msg)
-    if (folder / CHECKPOINTS).is_dir():
-        checkpoint, _ = newest_intact(folder / CHECKPOINTS)
-        if checkpoint is None:
-            msg = f"{folder} is a run without a complete checkpoint"
-            raise UserError(msg)
-        return _of_checkpoint(checkpoint, device)
-    if (folder / PROGRESS_FILE).is_file():
-        return _of_checkpoint(folder, device)
-    if not (folder / "config.json").is_file() and not (folder / MODULES_FILE).is_file():
-        files = f"{PROGRESS_FILE} (a checkpoint), {MODULES_FILE} or config.json (a model)"
-        msg = "\n".join(filter(None, (f"{folder} holds no model: it has no {files}", inside_of_run(folder))))
-        raise UserError(msg)
-    if (folder / RECIPE_FILE).is_file() and not _is_native(folder):
+    located = locate(folder)
+    if located.kind == "checkpoint":
+        return _of_checkpoint(located.path, device)
+    if not located.native:
         return _of_own_layout(folder, device)
     return _of_strangers(folder, device)
 
@@ -58,7 +45,7 @@ def open_model(folder: Path, device: torch.device) -> TextModel:
 def _of_checkpoint(checkpoint: Path, device: torch.device) -> TextModel:
     trained = load_trained(checkpoint, device=device)
     objective, recipe = trained.objectives[trained.main].eval(), trained.recipe.views[trained.main]
-    encoder, loss = _runnable(objective.encoder, recipe, trained.context), objective.loss
+    encoder, loss = runnable(objective.encoder, recipe, trained.context), objective.loss
     said, similarity = f"loss {recipe.loss.name}", _similarity(PLAIN)
     compute: Embed
     if makes_embeddings(loss):
@@ -84,7 +71,7 @@ def _of_own_layout(folder: Path, device: torch.device) -> TextModel:
     objective, own, context = build_from(recipe, folder, folder, device)
     view = recipe.views[main_objective({name: one.loss for name, one in own.items()})]
     load_weights(folder, objective.encoder, torch.nn.Module())
-    encoder = _runnable(objective.encoder, recipe, context).eval()
+    encoder = runnable(objective.encoder, recipe, context).eval()
     said = read_sentence_files(folder) if (folder / MODULES_FILE).is_file() else None
     return _stream(
         folder, said, encoder, context.tokenizer, device, longest=view.dataset.max_seq_length, by="its recipe"
@@ -133,7 +120,7 @@ def _of_transformers(folder: Path, said: SentenceFolder | None, device: torch.de
         msg = f"{folder} lacks tensors of its own model: {', '.join(missing)}"
         raise UserError(msg)
     tokenizer = load_tokenizer(folder)
-    longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or _LONGEST)
+    longest = longest_of(tokenizer, model.config)
     return _stream(
         folder, said, padded(model.to(device).eval()), tokenizer, longest=longest, device=device, by="transformers"
     )
@@ -169,10 +156,15 @@ def _stream(
     )
 
 
-def _runnable(encoder: Any, recipe: Recipe, context: BuildContext) -> Any:
+def runnable(encoder: Any, recipe: Recipe, context: BuildContext) -> Any:
     """The encoder with an attention backend that runs here: the one of exports where the recipe's own does not."""
     target = Target.of(context.device, "float32")
     return reference_encoder(encoder, recipe, context) if check_device(recipe, target) else encoder
+
+
+def longest_of(tokenizer: Any, config: Any) -> int:
+    """Tokens of a text that a transformers model takes, its special ones included."""
+    return int(min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or _LONGEST))
 
 
 def _headed(encoder: Any, head: SentenceHead) -> Embed:
@@ -188,15 +180,3 @@ def _known(name: str) -> tuple[Similarity, str]:
     if name == "dot":
         return "dot", ""
     return "cosine", "" if name == "cosine" else f"; it compares by {name}, and cosines are taken instead"
-
-
-def _is_native(folder: Path) -> bool:
-    import json
-
-    from neobert.export.native import is_native
-
-    try:
-        return is_native(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        msg = f"{folder / 'config.json'} cannot be read: {error}"
-        raise UserError(msg) from error
