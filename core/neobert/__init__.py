@@ -13,7 +13,7 @@ from neobert.capabilities import AttentionNeeds, Capabilities
 from neobert.context import BuildContext, FusedMatrix, ParameterGroup
 from neobert.errors import NotBuiltError, RecipeError, UserError
 from neobert.hookspecs import hookimpl
-from neobert.interfaces import LossOutput, SentenceHead
+from neobert.interfaces import LossOutput, PredictionHead, SentenceHead
 from neobert.mixture import Mixture, MixtureSource
 from neobert.parts import Part, part
 from neobert.roles import Roles
@@ -33,6 +33,7 @@ __all__ = [
     "NotBuiltError",
     "ParameterGroup",
     "Part",
+    "PredictionHead",
     "RecipeError",
     "Roles",
     "SentenceHead",

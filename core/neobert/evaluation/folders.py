@@ -8,8 +8,10 @@ from typing import Literal
 
 from attrs import frozen
 
+from neobert.data.labels import Labels
 from neobert.errors import UserError
 from neobert.export.sentence_files import MODULES_FILE
+from neobert.recipe import Recipe
 from neobert.run_folder import CHECKPOINTS, inside_of_run, not_there
 from neobert.training.checkpoints import PROGRESS_FILE, RECIPE_FILE, newest_intact
 
@@ -49,6 +51,13 @@ def locate(folder: Path) -> Located:
     if (folder / RECIPE_FILE).is_file():
         return Located(folder, "export", _is_native(folder))
     return Located(folder, "stranger")
+
+
+def labels_beside(folder: Path, recipe: Recipe) -> dict[str, Labels]:
+    """What an export's configuration calls the classes of the labels that it was trained on, for each objective."""
+    said = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("id2label") or {}
+    names = tuple(str(said[key]) for key in sorted(said, key=int))
+    return dict.fromkeys(recipe.views, Labels(names)) if names else {}
 
 
 def _is_native(folder: Path) -> bool:

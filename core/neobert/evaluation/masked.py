@@ -16,7 +16,7 @@ from torch import Tensor
 from neobert.abilities import has_head, loss_with_head
 from neobert.batch import SequenceLayout
 from neobert.errors import UserError
-from neobert.evaluation.folders import CONFIG_FILE, locate
+from neobert.evaluation.folders import CONFIG_FILE, labels_beside, locate
 from neobert.evaluation.opening import longest_of, runnable
 from neobert.evaluation.padding import padded_groups
 from neobert.export.quiet import quiet_transformers
@@ -89,7 +89,7 @@ def _of_export(folder: Path, device: torch.device) -> MaskedModel:
     from neobert.weights.files import read_shapes
 
     recipe = load_recipe(folder / RECIPE_FILE)
-    objective, own, context = build_from(recipe, folder, folder, device)
+    objective, own, context = build_from(recipe, folder, folder, device, labels_beside(folder, recipe))
     losses = {name: one.loss for name, one in own.items()}
     loss = loss_with_head(losses)
     view = recipe.views[next(name for name, one in losses.items() if one is loss)]

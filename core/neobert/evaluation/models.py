@@ -10,9 +10,10 @@ from attrs import field, frozen
 
 from neobert.evaluation.masked import open_masked
 from neobert.evaluation.opening import open_model
+from neobert.evaluation.predicting import open_predicting
 from neobert.evaluation.tasks import Asks
 
-_WAYS = {"embeddings": open_model, "guesses": open_masked}
+_WAYS = {"embeddings": open_model, "guesses": open_masked, "classes": open_predicting}
 
 
 @frozen(eq=False)
@@ -24,7 +25,10 @@ class Models:
     opened: dict[str, Any] = field(factory=dict, init=False)
 
     def open(self, asks: Asks) -> Any:
-        """A `TextModel` for embeddings, a `MaskedModel` for guesses. Raises UserError where the folder has none."""
+        """A `TextModel` for embeddings, a `MaskedModel` for guesses, a `PredictingModel` for classes.
+
+        Raises UserError where the folder has none.
+        """
         if asks not in self.opened:
             self.opened[asks] = _WAYS[asks](self.folder, self.device)
         return self.opened[asks]

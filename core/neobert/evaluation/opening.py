@@ -14,7 +14,7 @@ from neobert.context import BuildContext
 from neobert.embedding.head import apply_head
 from neobert.embedding.texts import Embed
 from neobert.errors import UserError
-from neobert.evaluation.folders import locate
+from neobert.evaluation.folders import labels_beside, locate
 from neobert.evaluation.model import LibraryModel, Similarity, StreamModel, TextModel, padded
 from neobert.export.compare import reference_encoder
 from neobert.export.prompts import Prompts, prompts_of
@@ -68,7 +68,7 @@ def _of_own_layout(folder: Path, device: torch.device) -> TextModel:
     from neobert.weights import load_weights
 
     recipe = load_recipe(folder / RECIPE_FILE)
-    objective, own, context = build_from(recipe, folder, folder, device)
+    objective, own, context = build_from(recipe, folder, folder, device, labels_beside(folder, recipe))
     view = recipe.views[main_objective({name: one.loss for name, one in own.items()})]
     load_weights(folder, objective.encoder, torch.nn.Module())
     encoder = runnable(objective.encoder, recipe, context).eval()

@@ -14,13 +14,14 @@ from neobert.embedding.retrieval import WITHOUT_WORDS, words_are_counted
 from neobert.errors import UserError
 from neobert.evaluation.beir import read_beir
 from neobert.evaluation.data import read_classification, read_pairs, read_similarity
+from neobert.evaluation.labelled_task import read_labelled
 from neobert.evaluation.models import Models
 from neobert.evaluation.mteb_task import mteb_task
 from neobert.evaluation.pseudo_task import PseudoOptions, PseudoPerplexityTask, read_texts
 from neobert.evaluation.tasks import ClassificationTask, Measured, RetrievalTask, SimilarityTask, Task, TaskResult
 
 PSEUDO = "pseudo_perplexity"
-KINDS = ("retrieval", "similarity", "classification", "mteb", PSEUDO)
+KINDS = ("retrieval", "similarity", "classification", "labelled", "mteb", PSEUDO)
 
 
 @frozen(eq=False)
@@ -90,6 +91,8 @@ def _read(kind: str, source: str, pseudo: PseudoOptions | None) -> Task:
         return SimilarityTask(read_similarity(file))
     if kind == "classification":
         return ClassificationTask(read_classification(file))
+    if kind == "labelled":
+        return read_labelled(file)
     return PseudoPerplexityTask(read_texts(file), pseudo or PseudoOptions())
 
 
@@ -108,6 +111,6 @@ def _unknown(item: str) -> str:
         return f"--tasks {item}: a file, or the name of a task, goes behind the ="
     near = get_close_matches(kind, KINDS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near and kind not in KINDS else ""
-    forms = f"retrieval=FILE or FOLDER, similarity=FILE, classification=FILE, {PSEUDO}=FILE, mteb=NAME"
+    forms = f"retrieval=FILE or FOLDER, similarity=FILE, classification=FILE, labelled=FILE, {PSEUDO}=FILE, mteb=NAME"
     problem = f"no task is called {kind!r}{hint}" if kind not in KINDS else "which file?"
     return f"--tasks {item}: {problem}\n  expected: {forms}"

@@ -22,7 +22,17 @@ BEST_FILE = "best.json"
 BEST = "best"
 """Of a position's evaluations: that of the best step."""
 LOWEST = ("loss", "perplexity", "alignment", "uniformity")
-HIGHEST = ("accuracy", "spearman", "neighbour_accuracy", "agreement", "cosine")
+HIGHEST = (
+    "accuracy",
+    "f1",
+    "macro_f1",
+    "matthews",
+    "pearson",
+    "spearman",
+    "neighbour_accuracy",
+    "agreement",
+    "cosine",
+)
 RANKED = ("mrr@", "recall@", "ndcg@")
 """How the names of figures of rankings begin: of those, too, the highest is best."""
 

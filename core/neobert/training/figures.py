@@ -1,4 +1,4 @@
-"""What a run that makes embeddings ends with: each figure of its evaluations, before, after, and at the best step."""
+"""What a run that makes embeddings or predictions ends with: each figure, before, after, and at the best step."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from neobert.prediction.figures import OF_CLASSES
 from neobert.training.best import BEST
 from neobert.training.embedding_meter import AMONG_ALL, CANDIDATES
 from neobert.training.recorder import AVERAGED
@@ -15,13 +16,13 @@ from neobert.wording import figure_text
 COLUMNS = {"before": "before", "after": "after", AVERAGED: "averaged weights", BEST: "best step"}
 
 
-def figures_table(evaluations: Mapping[str, Mapping[str, float]]) -> Table | None:
-    """A row for each figure. None where nothing was evaluated."""
+def figures_table(evaluations: Mapping[str, Mapping[str, float]], what: str) -> Table | None:
+    """A row for each figure of held-out ``what``. None where nothing was evaluated."""
     if "after" not in evaluations:
         return None
     columns = [name for name in COLUMNS if name in evaluations]
     columns += [name for name in evaluations if name not in COLUMNS]  # what needs no training
-    table = Table(title="held-out embeddings", title_justify="left")
+    table = Table(title=f"held-out {what}", title_justify="left")
     table.add_column("")
     for name in columns:
         table.add_column(COLUMNS.get(name, name), justify="right")
@@ -36,6 +37,8 @@ def figures_table(evaluations: Mapping[str, Mapping[str, float]]) -> Table | Non
 def evaluation_command(directory: Path, evaluations: Mapping[str, Mapping[str, float]]) -> str:
     """How to measure the run on data of one's own, of the kind that it was trained on."""
     figures = evaluations.get("after", {})
+    if {*OF_CLASSES, "pearson"} & {name.partition("/")[0] for name in figures}:
+        return f"neobert-run --evaluate {directory} --tasks labelled=LABELLED.jsonl"
     kinds = {"spearman": "similarity=SCORED", "neighbour_accuracy": "classification=LABELLED"}
     kind = next((task for figure, task in kinds.items() if figure in figures), "retrieval=PAIRS")
     return f"neobert-run --evaluate {directory} --tasks {kind}.jsonl"

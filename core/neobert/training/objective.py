@@ -36,6 +36,13 @@ class Objective(nn.Module):
         embeddings: Tensor = self.loss.embed(self.encoder, batch.input_ids, batch.layout)
         return embeddings[: batch.num_sequences]
 
+    def predict(self, batch: Batch) -> Tensor:
+        """(N, K): what is predicted of a batch's sequences, its padding sequence left out, by a loss that predicts."""
+        if self._blocks_are_compiled:
+            mark_varying_sizes(batch)
+        predictions: Tensor = self.loss.predict(self.encoder, batch.input_ids, batch.layout)
+        return predictions[: batch.num_sequences]
+
 
 class Objectives(nn.Module):
     """Several objectives of one encoder. State keys are ``encoder.*`` and ``losses.NAME.*``."""

@@ -152,6 +152,10 @@ class Saver:
         cursors = self.parts.ranks.gather(position.cursor.to_json())
         return join_places([self.parts.training_data.place(cursor) for cursor in cursors])
 
+    def _labels(self) -> dict[str, tuple[str, ...]]:
+        found = {name: own.context.labels for name, own in self.parts.each.items()}
+        return {name: labels.names for name, labels in found.items() if labels is not None}
+
     def _progress(self, position: Position, state: dict[str, object]) -> Progress:
         return Progress(
             step=position.step,
@@ -165,6 +169,7 @@ class Saver:
             guard=position.guard.to_json(),
             position_losses={when: losses.to_json() for when, losses in position.position_losses.items()},
             best=None if position.best is None else position.best.to_json(),
+            labels=self._labels(),
             optimizer_layout=layout_of(state),
             data_fingerprint=self.parts.training_data.fingerprint,
             tokenizer_fingerprint=self.parts.tokenizer_fingerprint,
