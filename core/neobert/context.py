@@ -14,8 +14,8 @@ from neobert.errors import NotBuiltError
 if TYPE_CHECKING:
     import torch
 
-    from neobert.data.labels import Labels
     from neobert.interfaces import Encoder
+    from neobert.labels import Labels
     from neobert.roles import Roles
 
 T = TypeVar("T")

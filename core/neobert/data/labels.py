@@ -5,28 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
-
 from neobert.data.example_values import label_names
 from neobert.data.features import is_text
 from neobert.data.mixed_rows import parts_of
+from neobert.labels import Labels
 from neobert.roles import Roles
 
 LABEL = "label"
 MOST = 100_000
 """More classes than anybody tells apart: such numbers are something else."""
-
-
-@frozen
-class Labels:
-    """The classes of an objective's labels, in the order of their numbers."""
-
-    names: tuple[str, ...] = ()
-    """Of numbers without names the numbers themselves."""
-    named: bool = False
-    """Whether the data itself has names for them."""
-    problem: str | None = None
-    """Why they are no classes numbered from 0: told by a loss that needs them to be."""
 
 
 def labels_of(splits: Mapping[str, Any], roles: Roles | None) -> Labels | None:

@@ -8,9 +8,9 @@ from typing import Literal
 
 from attrs import frozen
 
-from neobert.data.labels import Labels
 from neobert.errors import UserError
 from neobert.export.sentence_files import MODULES_FILE
+from neobert.labels import Labels
 from neobert.recipe import Recipe
 from neobert.run_folder import CHECKPOINTS, inside_of_run, not_there
 from neobert.training.checkpoints import PROGRESS_FILE, RECIPE_FILE, newest_intact

@@ -37,9 +37,9 @@ def check_loss(
 
     A loss with ``embed`` or ``predict`` gets batches of examples with every field that the built-in losses of its kind
     have, any other one batches of masked tokens. ``make_batch`` turns sequences of ids into a batch for losses that
-    need other fields, each sequence on its own; ``empty_batch`` is then a batch with nothing to learn from. ``additive=False``
-    (unset: what the options class says as ``divisible``) is for losses where sequences of a batch are compared with
-    each other, so that its parts do not sum to it. Raises `AssertionError` for a broken promise.
+    need other fields, each sequence on its own; ``empty_batch`` is then a batch with nothing to learn from.
+    ``additive=False`` (unset: what the options class says as ``divisible``) is for losses where sequences of a batch
+    are compared with each other, so that its parts do not sum to it. Raises `AssertionError` for a broken promise.
     """
     options = as_options(options)
     setting = _make_setting(options)

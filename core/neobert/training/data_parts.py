@@ -74,7 +74,7 @@ def build_data_parts(recipe: Recipe, placement: Placement, run_directory: Path) 
 
 def _of_objective(recipe: Recipe, splits: Splits, context: BuildContext, *, turn: Turn | None) -> DataParts:
     training_data, evaluation_data = build_data(
-        recipe, splits.as_mapping(), context.tokenizer, recipe.datacollator, context, turn
+        recipe, splits.as_mapping(), context.tokenizer, recipe.datacollator, context, turn, splits.eval_sizes
     )
     return DataParts(
         context=context, tokenizer=context.tokenizer, training_data=training_data, evaluation_data=evaluation_data

@@ -71,7 +71,8 @@ def evaluate(
     if measured is None:
         return means
     # Of a softmax over a batch's candidates, or over classes, a perplexity would say nothing.
-    return {name: value for name, value in means.items() if name != "perplexity"} | measured.read()
+    left_out = {"perplexity"} if predictions is None else means.keys() - {"loss", *sources}
+    return {name: value for name, value in means.items() if name not in left_out} | measured.read()
 
 
 def guess_accuracy(parts: Parts, batch: Batch, trainer: TrainerOptions) -> Tensor | None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from neobert.abilities import main_objective
 from neobert.context import BuildContext
-from neobert.data.labels import Labels
 from neobert.errors import UserError
 from neobert.files import faults
+from neobert.labels import Labels
 from neobert.recipe import Recipe, load_recipe
 from neobert.run_folder import TOKENIZER_DIRECTORY
 from neobert.training.assemble import build_objectives
