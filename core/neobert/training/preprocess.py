@@ -23,7 +23,7 @@ from neobert.files import new_directory, write_json, write_text
 from neobert.recipe.tokenized import tokenized_tables
 from neobert.training.data_parts import build_rows
 from neobert.training.devices import Placement
-from neobert.wording import counted, listed
+from neobert.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
