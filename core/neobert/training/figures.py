@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.table import Table
 
-from neobert.prediction.figures import OF_CLASSES
 from neobert.training.best import BEST
 from neobert.training.embedding_meter import AMONG_ALL, CANDIDATES
 from neobert.training.recorder import AVERAGED
@@ -34,10 +33,10 @@ def figures_table(evaluations: Mapping[str, Mapping[str, float]], what: str) -> 
     return table
 
 
-def evaluation_command(directory: Path, evaluations: Mapping[str, Mapping[str, float]]) -> str:
+def evaluation_command(directory: Path, evaluations: Mapping[str, Mapping[str, float]], what: str) -> str:
     """How to measure the run on data of one's own, of the kind that it was trained on."""
     figures = evaluations.get("after", {})
-    if {*OF_CLASSES, "pearson"} & {name.partition("/")[0] for name in figures}:
+    if what == "predictions":
         return f"neobert-run --evaluate {directory} --tasks labelled=LABELLED.jsonl"
     kinds = {"spearman": "similarity=SCORED", "neighbour_accuracy": "classification=LABELLED"}
     kind = next((task for figure, task in kinds.items() if figure in figures), "retrieval=PAIRS")

@@ -85,7 +85,7 @@ def finish(
             "recipe": directory / "recipe.toml",
         },
         next_commands=(
-            *(evaluation_command(directory, one.evaluations) for one in learned if one.figures_of),
+            *(evaluation_command(directory, one.evaluations, one.figures_of) for one in learned if one.figures_of),
             *(() if opening is None else (opening,)),
             *(() if position.ended else (command(recipe, longer),)),
         ),
