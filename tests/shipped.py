@@ -11,6 +11,7 @@ import json
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -217,18 +218,37 @@ def main(arguments: list[str]) -> None:
     names = arguments[1:] or [name for name in OVERRIDES if name not in IN_PROCESS]
     folder.mkdir(parents=True, exist_ok=True)
     write_documents(folder)
+    with ThreadPoolExecutor(max_workers=2) as pool:  # half of the time is start-up, on one core
+        done = [pool.submit(_run_each, chain, folder) for chain in chains(names)]
+    if failed := [name for future in done if (name := future.result())]:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def chains(names: list[str]) -> list[list[str]]:
+    """The recipes in their order, together with that whose run they start from."""
+    found: list[list[str]] = []
+    for name in names:
+        text = " ".join(OVERRIDES[name])
+        before = (chain for chain in found if any(f"FOLDER/runs/{Path(one).with_suffix('')}" in text for one in chain))
+        chain = next(before, None)
+        if chain is None:
+            found.append(chain := [])
+        chain.append(name)
+    return found
+
+
+def _run_each(names: list[str], folder: Path) -> str | None:
+    """The first that fails, after which none is run."""
     for name in names:
         recipe = str((RECIPES / name).relative_to(ROOT))
-        print(f"\n-- {recipe}", flush=True)
-        _quietly(recipe, "--check", *_AS_SHIPPED)
-        _quietly(recipe, "--check", *overrides(name, folder))
-        subprocess.run(_command(recipe, *overrides(name, folder)), cwd=ROOT, check=True)
-
-
-def _quietly(*words: str) -> None:
-    done = subprocess.run(_command(*words), cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{done.stdout}\n{done.stderr}")
+        words = overrides(name, folder)
+        for command in ((recipe, "--check", *_AS_SHIPPED), (recipe, "--check", *words), (recipe, *words)):
+            done = subprocess.run(_command(*command), cwd=ROOT, capture_output=True, text=True, check=False)
+            if done.returncode:
+                print(f"\n-- {recipe}: failed\n{done.stdout}\n{done.stderr}", flush=True)
+                return name
+        print(f"\n-- {recipe}\n{done.stdout}{done.stderr}", flush=True)
+    return None
 
 
 def _command(*words: str) -> list[str]:

@@ -1,7 +1,7 @@
 """neobert: train BERT-style text encoders from parts that plugins provide.
 
-The public API is what ``__all__`` lists. Importing the package is light: names that need torch are resolved when
-they are first used.
+The public API is what ``__all__`` lists. Importing the package is light: what needs torch, or is not for plugins, is
+imported when it is first used.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ from neobert.parts import Part, part
 from neobert.roles import Roles
 
 if TYPE_CHECKING:
+    from neobert.api.encoder import TextEncoder
+    from neobert.api.loading import LoadedModel, load
+    from neobert.api.metrics import Metrics, Series
+    from neobert.api.result import Run
+    from neobert.api.running import RunInterrupted, run
     from neobert.batch import Batch, SequenceLayout
 
 __all__ = [
@@ -27,7 +32,9 @@ __all__ = [
     "BuildContext",
     "Capabilities",
     "FusedMatrix",
+    "LoadedModel",
     "LossOutput",
+    "Metrics",
     "Mixture",
     "MixtureSource",
     "NotBuiltError",
@@ -36,19 +43,37 @@ __all__ = [
     "PredictionHead",
     "RecipeError",
     "Roles",
+    "Run",
+    "RunInterrupted",
     "SentenceHead",
     "SequenceLayout",
+    "Series",
+    "TextEncoder",
     "UserError",
     "hookimpl",
+    "load",
     "part",
+    "run",
 ]
 
-_NEEDS_TORCH = {"Batch": "neobert.batch", "SequenceLayout": "neobert.batch"}
+_HOME = {
+    "Batch": "batch",
+    "LoadedModel": "api.loading",
+    "Metrics": "api.metrics",
+    "Run": "api.result",
+    "RunInterrupted": "api.running",
+    "SequenceLayout": "batch",
+    "Series": "api.metrics",
+    "TextEncoder": "api.encoder",
+    "load": "api.loading",
+    "run": "api.running",
+}
+"""What needs more than a plugin's module does -> where it is."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEEDS_TORCH:
-        return getattr(import_module(_NEEDS_TORCH[name]), name)
+    if name in _HOME:
+        return getattr(import_module(f"neobert.{_HOME[name]}"), name)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

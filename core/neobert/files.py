@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MANIFEST = "manifest.json"
 _TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}")
@@ -46,6 +46,18 @@ def write_text(path: Path, text: str, *, durable: bool = True) -> None:
         raise
     if durable:
         sync(path.parent)
+
+
+def open_lines(path: Path) -> BinaryIO:
+    """A file to add lines to, made where there is none. Half a line that a killed process left is ended first: what
+    follows must not be glued to it."""
+    file = path.open("ab+")
+    end = file.seek(0, os.SEEK_END)
+    if end:
+        file.seek(end - 1)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
+    return file
 
 
 def write_json(path: Path, value: Any) -> None:

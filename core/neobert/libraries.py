@@ -1,9 +1,9 @@
-"""The libraries that every run needs, imported in one go."""
+"""The libraries that every run needs: imported in one go, and their versions."""
 
 from __future__ import annotations
 
 import gc
-from importlib import import_module
+from importlib import import_module, metadata
 
 LIBRARIES = (
     "torch",
@@ -14,6 +14,14 @@ LIBRARIES = (
     "neobert.training.run",
 )
 """torch's own optimizers import ``torch._dynamo`` when they are built."""
+
+TOLD = ("neobert", "torch", "transformers", "datasets", "accelerate", "tokenizers", "safetensors", "numpy")
+"""What a result may depend on."""
+
+
+def versions() -> dict[str, str]:
+    """Of what a result may depend on, by distribution."""
+    return {name: metadata.version(name) for name in TOLD}
 
 
 def import_libraries() -> None:

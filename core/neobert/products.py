@@ -14,6 +14,8 @@ Shapes: M rows, K columns summed over, N columns of the result.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -35,6 +37,22 @@ def choose_library(wanted: Literal["auto", "torch", "onednn"]) -> Literal["torch
     global _chosen
     _chosen = quicker_library() if wanted == "auto" else wanted
     return _chosen
+
+
+def chosen_library() -> Literal["torch", "onednn"]:
+    """What `choose_library` has chosen for this process."""
+    return _chosen
+
+
+@contextmanager
+def chosen(wanted: Literal["auto", "torch", "onednn"]) -> Iterator[None]:
+    """Inside, this library; after it, what was chosen before."""
+    before = _chosen
+    choose_library(wanted)
+    try:
+        yield
+    finally:
+        choose_library(before)
 
 
 def onednn_obstacle() -> str | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from attrs import field, frozen
+
+from neobert.wording import did_you_mean
 
 Holds = Literal["text", "texts", "int", "float", "floats"]
 """What a column of a role holds: a text, any number of texts, a whole number (a string stands for one), a number, a
@@ -150,7 +151,10 @@ def mapping_faults(columns: Mapping[str, str], prefixes: Mapping[str, str], role
     taken: dict[str, str] = {}
     for name, column in columns.items():
         if roles.role_of(name) is None:
-            yield f"role_columns.{name}", f"no role of the datacollator{nearest(name, roles.names)}\nroles: {roles}"
+            yield (
+                f"role_columns.{name}",
+                f"no role of the datacollator{did_you_mean(name, roles.names)}\nroles: {roles}",
+            )
         elif column in taken:
             yield f"role_columns.{name}", f"column {column!r} is {taken[column]} already: a column has one role"
         taken.setdefault(column, name)
@@ -159,7 +163,7 @@ def mapping_faults(columns: Mapping[str, str], prefixes: Mapping[str, str], role
         if name in texts:
             continue
         why = "no text stands in it" if name in roles.names else "no role of the datacollator"
-        yield f"role_prefixes.{name}", f"{why}{nearest(name, texts)}\nroles of text: {', '.join(texts)}"
+        yield f"role_prefixes.{name}", f"{why}{did_you_mean(name, texts)}\nroles of text: {', '.join(texts)}"
 
 
 def selection_faults(
@@ -193,9 +197,3 @@ def missing_roles(columns: Mapping[str, str], roles: Roles) -> list[str]:
     """The required roles that ``columns``, where it is given, has no column for."""
     found = {roles.role_of(name) for name in columns}
     return [name for name in roles.required if columns and name not in found]
-
-
-def nearest(name: str, names: Any) -> str:
-    """For the end of a sentence about an unknown name."""
-    close = get_close_matches(name, list(names), n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

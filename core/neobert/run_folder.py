@@ -18,8 +18,16 @@ from neobert.files import faults, has_manifest
 CHECKPOINTS = "checkpoints"
 EXPORTS = "model_checkpoints"
 AVERAGED_EXPORTS = "ema_model_checkpoints"
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+"""Written once a run has come to its end."""
 ENVIRONMENT = "environment.json"
 """What only a run's own folder has."""
+RECIPE = "recipe.toml"
+DATA = "data.json"
+"""What the training and evaluation data come to, and how long documents are."""
+SUPERSEDED = "superseded"
+"""Where what was newer than the step that a run went on from was moved to."""
 LOCK = ".lock"
 """Locked as long as a run goes on in the folder: a lock on an open file, which ends with its process."""
 TOKENIZER_DIRECTORY = "tokenizer"
@@ -84,8 +92,7 @@ def is_running(run: Path) -> bool:
 
 def saved_steps(run: Path) -> list[int]:
     """The steps of all checkpoints that were written to their end, in order; their files are not verified."""
-    folder = run / CHECKPOINTS
-    return [step for step in _steps_in(folder) if has_manifest(folder / str(step))] if folder.is_dir() else []
+    return _whole_steps(run / CHECKPOINTS)
 
 
 def refuse_damaged(folder: Path) -> None:
@@ -93,6 +100,11 @@ def refuse_damaged(folder: Path) -> None:
     if has_manifest(folder) and (found := faults(folder)):
         msg = f"{folder} is damaged: {'; '.join(found)}"
         raise UserError(msg)
+
+
+def saved_exports(run: Path, kind: str = EXPORTS) -> list[int]:
+    """The steps of all exports (or of those of averaged weights) that were written to their end, in order."""
+    return _whole_steps(run / kind)
 
 
 def tokenizer_folder(path: Path) -> Path:
@@ -138,6 +150,10 @@ def inside_of_run(folder: Path) -> str:
         return f"name the run, {folder.parent}, or one of its steps here: {', '.join(map(str, steps))}"
     runs = [entry for entry in sorted(folder.iterdir()) if (entry / ENVIRONMENT).is_file()]
     return f"there are runs in it: {', '.join(map(str, runs[:_NAMES_SHOWN]))}" if runs else ""
+
+
+def _whole_steps(folder: Path) -> list[int]:
+    return [step for step in _steps_in(folder) if has_manifest(folder / str(step))] if folder.is_dir() else []
 
 
 def _steps_in(folder: Path) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 def counted(number: int, noun: str) -> str:
@@ -14,6 +15,12 @@ def listed(names: Iterable[str], joined: str = "and") -> str:
     """``a``, ``a and b``, ``a, b and c``; empty for none."""
     *first, last = [*names] or [""]
     return f"{', '.join(first)} {joined} {last}" if first else last
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'NAME'?`` where one that is known is near; empty where none is."""
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def figure_text(name: str, value: float) -> str:

@@ -9,7 +9,6 @@ memory of the process every so many steps, and what the last half added for each
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 import tempfile
@@ -69,8 +68,8 @@ def measure(steps: int, every: int) -> dict[int, int]:
             print(f"step {step:>7,}  {sizes[step] / 2**20:>8.1f} MiB", flush=True)
 
     recipe = load_recipe(Path("recipe.toml"), (*OVERRIDES, f"--trainer.max_steps={steps}"))
-    with patch.object(Recorder, "after_step", measured):
-        run(recipe, Console(file=io.StringIO()))
+    with patch.object(Recorder, "after_step", measured), Path(os.devnull).open("w") as nowhere:
+        run(recipe, Console(file=nowhere))
     return sizes
 
 

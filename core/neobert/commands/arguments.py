@@ -112,8 +112,18 @@ FLAGS = (
     Flag(
         "--output",
         ("PATH",),
-        "with --preprocess: the data's folder (unset: trainer.output_dir with -data); with --evaluate and --fill-mask: "
-        "a JSON file",
+        "with --preprocess: the data's folder (unset: trainer.output_dir with -data); with --evaluate, --fill-mask "
+        "and --compare: a JSON file; with --report: the page (unset: report.html in the run's folder)",
+    ),
+    Flag(
+        "--report",
+        ("RUN ...",),
+        "write one HTML page about a run, or several beside each other: curves, tables, data, recipe",
+        "report",
+        several=True,
+    ),
+    Flag(
+        "--compare", ("RUN ...",), "print what runs came to, side by side, and how they differ", "compare", several=True
     ),
     Flag("--status", ("RUN",), "how far a run's folder is, and whether its run is alive", "status"),
     Flag(
@@ -152,6 +162,7 @@ FLAGS = (
         "export",
     ),
     Flag("--ema", (), "with --export: the moving average of the weights (trainer.ema) instead of the weights"),
+    Flag("--format", ("FORMAT",), "with --export: safetensors, or onnx for onnx/model.onnx in the folder besides"),
     Flag("--version", (), "print the version", "version"),
     Flag("--help", (), "print this", "help"),
 )
@@ -160,13 +171,14 @@ _GOES_WITH = {
     "--kind": ("--list-plugins",),
     "--all": ("--list-plugins",),
     "--json": ("--list-plugins", "--status"),
-    "--output": ("--preprocess", "--evaluate", "--fill-mask"),
+    "--output": ("--preprocess", "--evaluate", "--fill-mask", "--report", "--compare"),
     "--tasks": ("--evaluate",),
     "--stream-tokens": ("--evaluate",),
     "--sample": ("--evaluate",),
     "--long-texts": ("--evaluate",),
     "--top": ("--fill-mask",),
     "--ema": ("--export",),
+    "--format": ("--export",),
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neobert.commands.arguments import UsageError
-from neobert.errors import UserError
+from neobert.commands.output import free
 
 if TYPE_CHECKING:
     from neobert.commands.arguments import Arguments
@@ -19,7 +19,7 @@ def run(arguments: Arguments) -> int:
         msg = "--evaluate needs --tasks, such as: --tasks retrieval=pairs.jsonl similarity=scored.jsonl"
         raise UsageError(msg)
     output = arguments.value("--output")
-    file = None if output is None else free_file(Path(output))
+    file = None if output is None else free(Path(output))
 
     from rich.console import Console
     from rich.text import Text
@@ -65,14 +65,3 @@ def whole_number(arguments: Arguments, flag: str) -> int:
         msg = f"{flag} {value}: expected a whole number, 1 or more"
         raise UsageError(msg)
     return int(value)
-
-
-def free_file(file: Path) -> Path:
-    """A file that is not there yet, in a folder that is."""
-    if file.exists():
-        msg = f"--output {file}: it exists already; name another file"
-        raise UserError(msg)
-    if not file.parent.is_dir():
-        msg = f"--output {file}: there is no folder {file.parent}"
-        raise UserError(msg)
-    return file

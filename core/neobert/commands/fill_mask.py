@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neobert.commands.evaluate import free_file, whole_number
+from neobert.commands.evaluate import whole_number
+from neobert.commands.output import free
 
 if TYPE_CHECKING:
     from neobert.commands.arguments import Arguments
@@ -18,7 +19,7 @@ def run(arguments: Arguments) -> int:
     folder, *texts = arguments.given["--fill-mask"]
     top = whole_number(arguments, "--top") if "--top" in arguments.given else TOP
     output = arguments.value("--output")
-    file = None if output is None else free_file(Path(output))
+    file = None if output is None else free(Path(output))
 
     import torch
     from rich.console import Console

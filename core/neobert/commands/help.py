@@ -14,6 +14,8 @@ usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run RECIPE --fill
        neobert-run --list-recipes | --copy-recipe NAME FILE | --diff A B | --schema
        neobert-run --status RUN [--json]
+       neobert-run --report RUN ... [--output FILE]
+       neobert-run --compare RUN RUN ... [--output FILE]
        neobert-run --replay FOLDER
        neobert-run --list-plugins [--kind KIND] [--json] | --list-plugins --all
        neobert-run --explain KIND.NAME

@@ -9,7 +9,7 @@ from neobert.data.features import is_ids, is_text, listed, other_row, type_of, w
 from neobert.data.mixed_rows import parts_of
 from neobert.errors import UserError
 from neobert.mixture import SOURCE_COLUMN
-from neobert.roles import nearest
+from neobert.wording import did_you_mean
 
 OURS = (SOURCE_COLUMN, DAMAGE_COLUMN)
 """Columns that are no part of the data."""
@@ -36,7 +36,7 @@ def prepare_columns(
     features = {name: feature for name, feature in rows.features.items() if name not in OURS}
     column = text_column if text_column is not None else _find(features, label, said)
     if column not in features:
-        msg = f"{said} = {column!r}: {label} has no such column{nearest(column, features)}\n{listed(features)}"
+        msg = f"{said} = {column!r}: {label} has no such column{did_you_mean(column, features)}\n{listed(features)}"
         raise UserError(msg)
     if column == "input_ids":
         _require(is_ids(features[column]), column, features, label, "lists of token ids")

@@ -22,8 +22,9 @@ from neobert.data.features import (
 )
 from neobert.data.mixed_rows import parts_of
 from neobert.errors import UserError
-from neobert.roles import Holds, Roles, mapping_faults, missing_roles, nearest, number_of
+from neobert.roles import Holds, Roles, mapping_faults, missing_roles, number_of
 from neobert.toml_text import toml_text
+from neobert.wording import did_you_mean
 
 _EXPECTED: dict[Holds, str] = {
     "text": "text",
@@ -140,7 +141,7 @@ def _faults(
             yield f"text of no role: {', '.join(others)}"
     for name, column in mapping.items():
         if column not in features:
-            yield f"role_columns.{name}: no column {column!r}{nearest(column, features)}"
+            yield f"role_columns.{name}: no column {column!r}{did_you_mean(column, features)}"
         elif (role := roles.role_of(name)) is not None and not fits(features[column], roles.holding(role)):
             expected = _EXPECTED[roles.holding(role)]
             wrong = other_row(rows, column) if roles.holding(role) == "text" else ""

@@ -8,7 +8,6 @@ from collections import deque
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from neobert.data.documents import TokenStore, write_store
 from neobert.data.texts import BYTES_A_BATCH, content_digest, text_batches
 from neobert.encoding import Encoded, encode_in_process, encode_texts, start_process
 from neobert.errors import UserError
+from neobert.fresh_processes import spawning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,9 +104,7 @@ def encoded_batches(
         with ThreadPoolExecutor(2, thread_name_prefix="neobert-encode") as pool:
             yield from _in_order(pool, lambda texts: encode_texts(here, texts), batches, ahead=2, label=label)
         return
-    with ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=start_process, initargs=(backend,)
-    ) as workers:
+    with ProcessPoolExecutor(processes, spawning(), initializer=start_process, initargs=(backend,)) as workers:
         encode = partial(encode_in_process, dtype=dtype.name)
         yield from _in_order(workers, encode, batches, ahead=3 * processes, label=label)
 

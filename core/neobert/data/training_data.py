@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, deque
 from contextlib import closing, contextmanager
+from functools import cached_property
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +194,7 @@ class TrainingData:
                     self.watch(planner.source, pieces)
                 yield pieces, after
 
-    @property
+    @cached_property
     def report(self) -> DataReport:
         """Counts over one epoch, or a stream's first window, and the fill of the first window."""
         cut = self.corpus.cut

@@ -11,7 +11,6 @@ import signal
 import traceback
 from contextlib import suppress
 from functools import partial
-from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from neobert.errors import UserError
+from neobert.fresh_processes import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -152,7 +152,7 @@ def _death(process: Any) -> str:
 
 
 def _start(make: Callable[[Any], Any]) -> _Worker:
-    context = _processes()
+    context: Any = serving(["neobert.data.loader"])  # which imports torch
     their_requests, requests = context.Pipe(duplex=False)
     answers, their_answers = context.Pipe(duplex=False)
     with their_requests, their_answers:
@@ -161,14 +161,6 @@ def _start(make: Callable[[Any], Any]) -> _Worker:
         )
         process.start()
     return _Worker(process, requests, answers)
-
-
-def _processes() -> Any:
-    """Processes that inherit no threads and no locks; a server that has torch loaded starts them quickly."""
-    context: Any = get_context("forkserver" if "forkserver" in get_all_start_methods() else "spawn")
-    if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["neobert.data.loader"])
-    return context
 
 
 def _work(requests: Connection, answers: Connection, make: Callable[[Any], Any]) -> None:

@@ -23,12 +23,20 @@ Embed = Callable[[Tensor, SequenceLayout], Tensor]
 
 def token_ids(tokenizer: Any, texts: Sequence[str], max_seq_length: int, prompt: str = "") -> list[NDArray[np.int64]]:
     """Each text's ids, behind ``prompt``, cut to ``max_seq_length`` with its special tokens."""
+    return cut_token_ids(tokenizer, texts, max_seq_length, prompt)[0]
+
+
+def cut_token_ids(
+    tokenizer: Any, texts: Sequence[str], max_seq_length: int, prompt: str = ""
+) -> tuple[list[NDArray[np.int64]], int]:
+    """The same, and how many of them were cut."""
     special = SpecialTokens.of(tokenizer)
     body = body_length(max_seq_length, special)
     if not texts:
-        return []
+        return [], 0
     encoded = tokenizer([prompt + text for text in texts], add_special_tokens=False, verbose=False)["input_ids"]
-    return [special.around(np.asarray(ids[:body], dtype=np.int64)) for ids in encoded]
+    sequences = [special.around(np.asarray(ids[:body], dtype=np.int64)) for ids in encoded]
+    return sequences, sum(len(ids) > body for ids in encoded)
 
 
 def embed_sequences(

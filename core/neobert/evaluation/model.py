@@ -13,13 +13,17 @@ from attrs import frozen
 from torch import Tensor
 
 from neobert.batch import SequenceLayout
+from neobert.embedding.head import apply_head
 from neobert.embedding.texts import Embed, embed_sequences, token_ids
 from neobert.evaluation import padding
 from neobert.export.prompts import Prompts
+from neobert.interfaces import SentenceHead
 
 TextKind = Literal["query", "document", "text"]
 """What a text is to a task: that which is looked for, that which is found, or neither."""
 Similarity = Literal["cosine", "dot"]
+PLAIN = SentenceHead(pooling="mean", normalize=True)
+"""Of a model that makes no embeddings of its own."""
 
 
 class TextModel(Protocol):
@@ -46,7 +50,16 @@ class StreamModel:
 
     description: str
     tokenizer: Any
-    compute: Embed
+    module: Any
+    """What computes hidden states: an `Encoder`, or a model of transformers."""
+    hidden: Embed
+    """The same as a function: input_ids (T,), layout -> (T, C)."""
+    head: SentenceHead
+    """What makes embeddings of hidden states."""
+    own: Embed | None = None
+    """A loss's own way to embeddings, which ``head`` describes."""
+    says_head: bool = True
+    """Whether ``head`` is the model's own; else it is `PLAIN`, for want of one."""
     prompts: Prompts
     max_seq_length: int
     device: torch.device
@@ -56,7 +69,11 @@ class StreamModel:
         """(N, E)."""
         sequences = token_ids(self.tokenizer, texts, self.max_seq_length, self.prompts.of(kind))
         with torch.no_grad():
-            return embed_sequences(self.compute, sequences, self.device)
+            return embed_sequences(self.own or self.headed(self.head), sequences, self.device)
+
+    def headed(self, head: SentenceHead) -> Embed:
+        """Embeddings of the hidden states by this head: input_ids (T,), layout -> (N, E)."""
+        return lambda ids, layout: apply_head(self.hidden(ids, layout), layout, head)
 
 
 @frozen(eq=False)

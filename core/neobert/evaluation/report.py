@@ -12,10 +12,10 @@ from rich.text import Text
 
 from neobert.evaluation.models import Models
 from neobert.evaluation.tasks import TaskResult
+from neobert.wide import print_whole
 
 CONVERGED = "converged"
 """Of a linear probe; told in a note where it did not."""
-_WIDEST = 1000
 PARTS_SHOWN = 20
 """Texts with figures of their own that are shown; a JSON file has all."""
 COUNTS = ("tokens", "windows")
@@ -27,17 +27,11 @@ def show(console: Console, result: TaskResult) -> None:
     """Prints its table and what there is to say beside it, nothing of it cut or wrapped."""
     console.print()
     console.print(Text(f"{result.task}: {result.source} ({result.size})", style="bold"), soft_wrap=True)
-    _print_whole(console, table_of(result))
+    print_whole(console, table_of(result))
     if result.parts:
-        _print_whole(console, _parts_table(result))
+        print_whole(console, _parts_table(result))
     for note in notes_of(result):
         console.print(Text(note), soft_wrap=True)
-
-
-def _print_whole(console: Console, table: Table) -> None:
-    # A table that is wider than the screen would lose digits otherwise.
-    console.width = max(console.width, console.measure(table, options=console.options.update(width=_WIDEST)).maximum)
-    console.print(table)
 
 
 def _parts_table(result: TaskResult) -> Table:

@@ -23,11 +23,12 @@ LONGEST = 2048
 """Tokens of the longest sequence that is compared: the reference's attention takes the square of it."""
 
 
-def reference_encoder(encoder: Any, recipe: Recipe, context: BuildContext) -> Any:
-    """The same weights in a fresh encoder whose attention is the recipe's reference backend, in fp32."""
+def reference_encoder(encoder: Any, recipe: Recipe, context: BuildContext, backend: Part | None = None) -> Any:
+    """The same weights in a fresh encoder whose attention is ``backend`` (unset: the recipe's reference), in fp32."""
+    backend = backend or recipe.trainer.export_attn_backend
     options = recipe.model.options
     swapped = {
-        field.alias: _each_replaced(getattr(options, field.name), recipe.trainer.export_attn_backend)
+        field.alias: _each_replaced(getattr(options, field.name), backend)
         for field in fields(type(options))
         if part_kind(field) == "attn_backend"
     }

@@ -15,7 +15,10 @@ from neobert.export.card import model_card
 from neobert.export.compare import compare_outputs, reference_encoder
 from neobert.export.compare_embeddings import compare_embeddings
 from neobert.export.native import is_native
+from neobert.export.onnx_file import add_onnx, require_onnx
 from neobert.export.plan import ExportPlan, plan_export
+from neobert.export.provenance import FILE as PROVENANCE
+from neobert.export.provenance import Origin, provenance
 from neobert.export.quiet import quiet_transformers
 from neobert.export.sentence_files import MODULES_FILE, write_sentence_files
 from neobert.files import new_directory, write_json, write_text
@@ -35,7 +38,9 @@ def export_model(
     losses: Mapping[str, Any],
     recipe: Recipe,
     context: BuildContext,
-    evaluations: Mapping[str, Mapping[str, float]] | None = None,
+    origin: Origin | None = None,
+    *,
+    onnx: bool = False,
 ) -> tuple[str, ...]:
     """Writes ``folder`` so that stock libraries open it; returns what there is to say about it.
 
@@ -43,8 +48,11 @@ def export_model(
 
     What a native architecture expresses is loaded back and compared under the recipe's reference backend, embeddings
     with sentence-transformers where it is installed. Raises RuntimeError when it does not compute the same; nothing is
-    left under the name then. ``evaluations`` are the run's own results, for the model card.
+    left under the name then. ``origin`` says what of the run it is. ``onnx``: an ONNX file lies in the folder too, and
+    is compared as well (see `add_onnx`).
     """
+    if onnx:
+        require_onnx()
     main = main_objective(losses)
     view, loss = recipe.views[main], losses[main]
     context = evolve(context, max_seq_length=view.dataset.max_seq_length)
@@ -52,7 +60,7 @@ def export_model(
         plan = plan_export(encoder, losses, recipe, context.tokenizer)
         notes = list(plan.notes)
         with new_directory(folder) as directory:
-            _write(directory, plan, recipe, context, evaluations or {})
+            _write(directory, plan, recipe, context, origin)
             if plan.native:
                 reference = reference_encoder(encoder, recipe, context)
                 with quiet_transformers():
@@ -63,6 +71,8 @@ def export_model(
                         compare_outputs(directory, reference, head, context)
                     if plan.sentence is not None:
                         notes.append(compare_embeddings(directory, reference, loss, plan.prompts, context))
+            if onnx:
+                notes.append(add_onnx(directory, plan, encoder, losses, recipe, context))
     return tuple(notes)
 
 
@@ -94,7 +104,7 @@ def _write(
     plan: ExportPlan,
     recipe: Recipe,
     context: BuildContext,
-    evaluations: Mapping[str, Mapping[str, float]],
+    origin: Origin | None,
 ) -> None:
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in plan.tensors.items()}
     save_file(plain, directory / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -110,7 +120,10 @@ def _write(
     }
     write_json(directory / "tokenizer_info.json", info)
     write_text(directory / "recipe.toml", recipe.to_toml())
+    write_json(directory / PROVENANCE, provenance(recipe, origin))
     if plan.sentence is not None:
         size = context.encoder.hidden_size
         write_sentence_files(directory, plan.sentence, size, plan.prompts, context.max_seq_length)
-        write_text(directory / "README.md", model_card(plan, recipe, size, evaluations))
+        write_text(
+            directory / "README.md", model_card(plan, recipe, size, {} if origin is None else origin.evaluations)
+        )

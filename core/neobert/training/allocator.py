@@ -19,6 +19,10 @@ import torch
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -3, -4, -8
 """From glibc's malloc.h."""
 _NEVER = -1
+_DEFAULTS = {M_MMAP_MAX: 65536, M_TRIM_THRESHOLD: 128 << 10, M_TOP_PAD: 128 << 10, M_ARENA_MAX: 0}
+"""glibc's own, from its malloc.c; it tells nobody what they are set to."""
+_told: dict[int, int] = {}
+"""What glibc was told."""
 TOP_PAD = 64 << 20
 """Bytes that the heap grows by at least."""
 LARGE = 128 << 10
@@ -44,6 +48,16 @@ def keep_freed_memory() -> bool:
     return has_glibc() and _set({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: _NEVER, M_TOP_PAD: TOP_PAD})
 
 
+def keep_memory_as_usual() -> None:
+    """Takes back what `keep_memory_apart` and `keep_freed_memory` set, and gives the system what is free. It does
+    nothing where they did nothing."""
+    if _told:
+        _set(_DEFAULTS)
+        _told.clear()
+        keep_freed_memory.cache_clear()
+        _libc().malloc_trim(0)
+
+
 def keep_after_first_step(optimizer: torch.optim.Optimizer) -> None:
     """Calls `keep_freed_memory` once the optimizer has made its state."""
 
@@ -56,6 +70,7 @@ def keep_after_first_step(optimizer: torch.optim.Optimizer) -> None:
 
 def _set(settings: dict[int, int]) -> bool:
     mallopt = _libc().mallopt
+    _told.update(settings)
     return {mallopt(parameter, value) for parameter, value in settings.items()} == {1}
 
 

@@ -12,6 +12,7 @@ from attrs import asdict, frozen
 
 from neobert.errors import UserError
 from neobert.files import write_json
+from neobert.training.evaluation_names import BEST
 
 if TYPE_CHECKING:
     from neobert.recipe.trainer import TrainerOptions
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 KEY = "trainer.metric_for_best"
 BEST_FILE = "best.json"
-BEST = "best"
-"""Of a position's evaluations: that of the best step."""
 LOWEST = ("loss", "perplexity", "alignment", "uniformity")
 HIGHEST = (
     "accuracy",
@@ -86,17 +85,25 @@ def is_lowest_best(trainer: TrainerOptions) -> bool:
     name = str(trainer.metric_for_best)
     if trainer.best_is is not None:
         return trainer.best_is == "lowest"
-    # eval/loss/SOURCE is a loss too, eval/dim_64/accuracy an accuracy.
-    words = name.split("/")[1:]
-    if any(word in LOWEST for word in words):
-        return True
-    if any(word in HIGHEST or word.startswith(RANKED) for word in words):
-        return False
+    lowest = named_lowest_best(name)
+    if lowest is not None:
+        return lowest
     msg = (
         f"{KEY} = {name!r}: whether a high or a low value is good is not known of this metric\n"
         'say it: trainer.best_is = "highest" or "lowest"'
     )
     raise UserError(msg)
+
+
+def named_lowest_best(metric: str) -> bool | None:
+    """Whether less of a metric is better, as its full name tells; None where it does not."""
+    # eval/loss/SOURCE is a loss too, eval/dim_64/accuracy an accuracy.
+    words = metric.split("/")[1:]
+    if any(word in LOWEST for word in words):
+        return True
+    if any(word in HIGHEST or word.startswith(RANKED) for word in words):
+        return False
+    return None
 
 
 def settle_best(trainer: TrainerOptions, directory: Path, position: Position, folders: Collection[str]) -> str | None:

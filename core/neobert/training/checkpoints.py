@@ -12,6 +12,7 @@ from attrs import Attribute, asdict, field, frozen
 from attrs.validators import instance_of
 
 from neobert.errors import UserError
+from neobert.export.provenance import Origin
 from neobert.files import faults, has_manifest, remove_folder, write_json, write_text
 from neobert.interfaces import Checkpointer
 from neobert.run_folder import TOKENIZER_DIRECTORY
@@ -60,6 +61,18 @@ class Progress:
     """Of each objective whose data has labels: what its classes are called, in the order of their numbers."""
     best: Mapping[str, Any] | None = None
     """With ``trainer.metric_for_best``: the best step so far."""
+
+
+def origin_of(progress: Progress, *, averaged: bool) -> Origin:
+    """What an export of this step says of where it is from."""
+    return Origin(
+        step=progress.step,
+        tokens_seen=progress.tokens_seen,
+        data_fingerprint=progress.data_fingerprint,
+        tokenizer_fingerprint=progress.tokenizer_fingerprint,
+        averaged=averaged,
+        evaluations=progress.evaluations,
+    )
 
 
 def save_checkpoint(

@@ -50,7 +50,7 @@ class Display:
         """A log line's numbers."""
         seconds = (time.monotonic() - self._started) / (step - self._first_step) * (self._max_steps - step)
         left = timedelta(seconds=round(seconds))
-        self.note(f"step {step}/{self._max_steps}  {_numbers(metrics)}  left {left}")
+        self.note(f"step {step}/{self._max_steps}  {shown_numbers(metrics)}  left {left}")
 
     def evaluation(self, means: Mapping[str, float], step: int, of: str = "") -> None:
         """An evaluation's numbers."""
@@ -98,7 +98,7 @@ class LiveDisplay(Display):
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         if self._progress is not None:
-            self._progress.update(self._task, numbers=_numbers(metrics))
+            self._progress.update(self._task, numbers=shown_numbers(metrics))
 
     def stop(self) -> None:
         if self._progress is not None:
@@ -107,9 +107,14 @@ class LiveDisplay(Display):
 
 
 def make_display(console: Console, *, silent: bool = False) -> Display:
-    """Live on a terminal, plain elsewhere. ``silent``: it shows nothing, as another process shows it all."""
+    """Live on a terminal and in a notebook, plain elsewhere. ``silent``: it shows nothing, as another process shows it
+    all."""
     if silent:
         return Display(Console(quiet=True, highlight=False))
+    if console.is_jupyter:
+        from neobert.training.notebook import NotebookDisplay
+
+        return NotebookDisplay(console)
     return LiveDisplay(console) if console.is_terminal else Display(console)
 
 
@@ -137,7 +142,8 @@ class _NoteHandler(logging.Handler):
         self._display.note(record.getMessage())
 
 
-def _numbers(metrics: Mapping[str, float]) -> str:
+def shown_numbers(metrics: Mapping[str, float]) -> str:
+    """What of a log line a person follows."""
     shown = [
         ("loss", "train/loss", "{:.4f}"),
         ("lr", "train/learning_rate", "{:.2e}"),

@@ -22,13 +22,11 @@ from neobert.embedding.geometry import alignment, pair_similarities, spearman, u
 from neobert.embedding.nearest import Products, nearest
 from neobert.embedding.ranking import DEPTH, Relevance, ranking_metrics
 from neobert.interfaces import LossOutput
+from neobert.training.evaluation_names import AMONG_ALL, CANDIDATES
 from neobert.training.objective import Objective
 
 QUERY, POSITIVE, FIRST, SECOND, SCORE, TEXT, LABEL = "query", "positive", "first", "second", "score", "text", "label"
 """Fields of a batch of examples: which sequence is what, and what belongs to it."""
-AMONG_ALL = "all/"
-"""How the names of figures begin whose candidates are texts that are trained on, too."""
-CANDIDATES = f"{AMONG_ALL}candidates"
 UNIFORMITY_TEXTS = 10_000
 """Of more texts, the first so many: the figure hardly changes, and its cost grows with their square."""
 

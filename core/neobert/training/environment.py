@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import platform
 import sys
-from importlib import metadata
 from typing import Any
 
 import torch
 
+from neobert.libraries import versions
 from neobert.recipe import Recipe, attention_choices
 from neobert.training.deterministic import describe_determinism
 from neobert.training.devices import Placement, attention_target
 from neobert.training.precision import uses_tf32
-
-LIBRARIES = ("neobert", "torch", "transformers", "datasets", "accelerate", "tokenizers", "safetensors", "numpy")
 
 
 def describe_environment(recipe: Recipe, placement: Placement) -> dict[str, Any]:
@@ -35,7 +33,7 @@ def describe_environment(recipe: Recipe, placement: Placement) -> dict[str, Any]
         "tf32": uses_tf32(placement.device),
         **describe_determinism(placement.device),
         "world_size": placement.world_size,
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "libraries": versions(),
         "chosen": attention_choices(recipe, attention_target(recipe)),
         "plugins": {f"{part.kind}.{part.name}": part.distribution for _, part in recipe.parts()},
     }

@@ -67,6 +67,7 @@ class Faults:
         self.recorder.keep_step(data, position, fault)
         guard.in_a_row += 1
         guard.skipped.append(position.step + 1)
+        self.recorder.watch.happened("skipped", position.step + 1, reason=fault)
         self._note(position, f"skipped: {fault}")
 
     def _went_back(self, fault: str, data: StepBatches, position: Position) -> bool:
@@ -89,6 +90,7 @@ class Faults:
                 f"{ELSEWHERE} try more data: {GO_ON} --trainer.guard.limit {2 * times}",
             )
         self.recorder.keep_step(data, position, fault)
+        self.recorder.watch.happened("went back", position.step + 1, to=target.step, reason=fault)
         with self.recorder.going_back(position):
             self.rollback.go_back(target, fault, data, position)
         return True

@@ -7,12 +7,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from neobert.training.best import BEST
-from neobert.training.embedding_meter import AMONG_ALL, CANDIDATES
-from neobert.training.recorder import AVERAGED
+from neobert.training.evaluation_names import AMONG_ALL, CANDIDATES, COLUMNS
 from neobert.wording import figure_text
-
-COLUMNS = {"before": "before", "after": "after", AVERAGED: "averaged weights", BEST: "best step"}
 
 
 def figures_table(evaluations: Mapping[str, Mapping[str, float]], what: str) -> Table | None:

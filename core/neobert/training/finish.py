@@ -15,7 +15,7 @@ from neobert.export import opening_command
 from neobert.files import write_json
 from neobert.objective_names import own
 from neobert.recipe import Recipe
-from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, METRICS, RECIPE, SUMMARY
 from neobert.training.assemble import Parts
 from neobert.training.best import best_lines
 from neobert.training.command import RESUME_KEY, command
@@ -24,7 +24,6 @@ from neobert.training.guess_figures import guess_figures
 from neobert.training.loop import Position
 from neobert.training.phrases import masked_phrases
 from neobert.training.positions import PositionRow
-from neobert.training.run_directory import METRICS
 from neobert.training.summary import (
     Learned,
     guard_lines,
@@ -36,13 +35,11 @@ from neobert.training.summary import (
 from neobert.training.unigram import asks_for_tokens, unigram_cross_entropy
 from neobert.training.word_figures import add_figures, word_figures
 
-SUMMARY_FILE = "summary.json"
-
 
 def is_finished(directory: Path, step: int) -> bool:
     """Whether a run came to its summary at this step."""
     try:
-        return bool(json.loads((directory / SUMMARY_FILE).read_text(encoding="utf-8"))["step"] == step)
+        return bool(json.loads((directory / SUMMARY).read_text(encoding="utf-8"))["step"] == step)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -60,7 +57,7 @@ def finish(
         said += why
         add_figures(position.evaluations, {**figures, **guess_figures(view)}, name)
     learned = [_learned(recipe, view, position, name) for name, view in parts.each.items()]
-    _write(directory / SUMMARY_FILE, position, learned)
+    _write(directory / SUMMARY, position, learned)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
     export, averaged = (directory / kind / str(position.step) for kind in (EXPORTS, AVERAGED_EXPORTS))
     opening = opening_command(export, f"returns the {parts.tokenizer.mask_token} of the list.")
@@ -82,7 +79,7 @@ def finish(
             **({"best": directory / EXPORTS / str(position.best.step)} if position.best is not None else {}),
             "checkpoint": directory / CHECKPOINTS / str(position.step),
             "metrics": directory / METRICS,
-            "recipe": directory / "recipe.toml",
+            "recipe": directory / RECIPE,
         },
         next_commands=(
             *(evaluation_command(directory, one.evaluations, one.figures_of) for one in learned if one.figures_of),

@@ -21,10 +21,10 @@ from neobert.interfaces import Tracker
 from neobert.objective_names import named, own, prefix_of
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
-from neobert.training.best import BEST, KEY, improvement, require_metric
+from neobert.training.best import KEY, improvement, require_metric
 from neobert.training.display import Display
-from neobert.training.embedding_meter import AMONG_ALL
 from neobert.training.evaluate import evaluate, guess_accuracy
+from neobert.training.evaluation_names import AMONG_ALL, AVERAGED, BEST
 from neobert.training.meter import Clock
 from neobert.training.positions import PositionMeter
 from neobert.training.ranks import Ranks
@@ -35,9 +35,6 @@ from neobert.wording import counted
 
 if TYPE_CHECKING:
     from neobert.training.loop import Position
-
-AVERAGED = "averaged"
-"""Of a position's evaluations: the newest of the averaged weights."""
 
 
 @define(kw_only=True)

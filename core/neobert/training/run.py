@@ -10,9 +10,11 @@ from rich.console import Console
 
 from neobert.files import write_json, write_text
 from neobert.recipe import Recipe
+from neobert.run_folder import DATA, ENVIRONMENT, RECIPE
 from neobert.training.assemble import Parts, assemble, build_trackers, close_trackers
 from neobert.training.command import command_to_go_on
 from neobert.training.compilation import clear_compile_failures
+from neobert.training.data_description import describe_data
 from neobert.training.data_end import DATA_ENDED, ended_early, will_end_early
 from neobert.training.deterministic import deterministic
 from neobert.training.devices import Placement, place, refuse_unfit_device
@@ -81,6 +83,8 @@ def _run(recipe: Recipe, console: Console, memory: MemoryAnswer) -> int:
         )
         if resumption is not None and is_own(resumption.checkpoint, directory):
             saver.complete(position)
+        began = "started" if resumption is None else "resumed"
+        watch.happened(began, position.step, processes=ranks.world_size)
         status = _train(parts, position, saver, recorder, rollback)
         watch.end(ENDS.get(status, "stopped"))
         return status
@@ -137,8 +141,9 @@ def _open(
     for line in settle_folder(parts.ranks, recipe.trainer, directory, position):
         display.note(line)
     if parts.ranks.first:
-        write_text(directory / "recipe.toml", recipe.to_toml())
-        write_json(directory / "environment.json", describe_environment(recipe, placement))
+        write_text(directory / RECIPE, recipe.to_toml())
+        write_json(directory / ENVIRONMENT, describe_environment(recipe, placement))
+        write_json(directory / DATA, describe_data(parts))
 
 
 def objective_lines(recipe: Recipe, parts: Parts) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from neobert.errors import UserError
 from neobert.files import settle_leftovers, write_text
 from neobert.recipe import Recipe
-from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, LOCK
+from neobert.run_folder import AVERAGED_EXPORTS, CHECKPOINTS, EXPORTS, LOCK, METRICS, RECIPE, SUPERSEDED
 from neobert.training.checkpoints import step_directories
 from neobert.training.command import command, command_to_go_on
 from neobert.training.ranks import Ranks
@@ -21,8 +21,7 @@ from neobert.training.ranks import Ranks
 STEP_FOLDERS = (CHECKPOINTS, EXPORTS, AVERAGED_EXPORTS)
 """What holds a folder for each saved step."""
 _TRIES, _BETWEEN_TRIES = 5, 0.05
-METRICS = "metrics.jsonl"
-OURS = ("recipe.toml", METRICS, *STEP_FOLDERS)
+OURS = (RECIPE, METRICS, *STEP_FOLDERS)
 
 
 @contextmanager
@@ -96,7 +95,7 @@ def refuse_second_run(path: Path, recipe: Recipe) -> None:
 
 def supersede(path: Path, step: int) -> str | None:
     """Moves what is newer than ``step`` out of the way, so that two histories never join; says what was moved."""
-    target = path / "superseded" / _next_name(path / "superseded")
+    target = path / SUPERSEDED / _next_name(path / SUPERSEDED)
     moved = []
     for kind in STEP_FOLDERS:
         for number, folder in step_directories(path / kind).items():

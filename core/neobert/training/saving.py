@@ -11,6 +11,7 @@ from neobert.data import Place, StepBatches
 from neobert.data.sharing import join_places
 from neobert.errors import UserError
 from neobert.export import export_model
+from neobert.export.provenance import Origin
 from neobert.files import disk_errors, has_manifest, remove_folder
 from neobert.recipe import Recipe
 from neobert.recipe.trainer import TrainerOptions
@@ -125,9 +126,15 @@ class Saver:
         if folder.exists():  # of the same step: a run that stops where it has just saved
             remove_folder(folder)
         losses = {name: view.own_objective.loss for name, view in self.parts.each.items()}
-        return export_model(
-            folder, self.parts.objective.encoder, losses, self.recipe, self.parts.context, position.evaluations
+        origin = Origin(
+            step=position.step,
+            tokens_seen=position.tokens_seen,
+            data_fingerprint=self.parts.training_data.fingerprint,
+            tokenizer_fingerprint=self.parts.tokenizer_fingerprint,
+            averaged=kind == AVERAGED_EXPORTS,
+            evaluations=position.evaluations,
         )
+        return export_model(folder, self.parts.objective.encoder, losses, self.recipe, self.parts.context, origin)
 
     def _prune(self, position: Position) -> None:
         trainer, best = self.recipe.trainer, position.best

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neobert.recipe.trainer import TrainerOptions
-from neobert.training.best import BEST, settle_best
+from neobert.training.best import settle_best
+from neobert.training.evaluation_names import BEST
 from neobert.training.ranks import Ranks
 from neobert.training.run_directory import STEP_FOLDERS, supersede
 

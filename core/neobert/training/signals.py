@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from contextlib import suppress
 from types import FrameType, TracebackType
 
@@ -13,7 +14,8 @@ STDERR = 2
 
 
 class StopSignal:
-    """Inside its ``with``, remembers the first signal to stop. ``number`` is 0 while there is none.
+    """Inside its ``with``, remembers the first signal to stop. ``number`` is 0 while there is none. In a thread that is
+    not the main one there is none ever: Python gives signals to the main one alone.
 
     Of many processes (``alone`` is false), none stops before all know of it: see `agree`.
     """
@@ -39,6 +41,8 @@ class StopSignal:
         self._agreed = number
 
     def __enter__(self) -> StopSignal:
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._remember)
         return self

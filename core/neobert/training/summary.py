@@ -11,12 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from neobert.data.report import SourceReport
-from neobert.training.best import BEST
+from neobert.training.evaluation_names import AVERAGED, BEST
 from neobert.training.figures import figures_table
 from neobert.training.guard import GuardState
 from neobert.training.phrases import Phrase
 from neobert.training.positions import PositionRow
-from neobert.training.recorder import AVERAGED
 from neobert.wording import counted
 
 SHOWN = 10

@@ -11,7 +11,8 @@ from neobert.abilities import makes_embeddings
 from neobert.data.features import is_text
 from neobert.embedding.retrieval import WITHOUT_WORDS, WORDS, RetrievalBuilder, RetrievalData, words_are_counted
 from neobert.objective_names import named
-from neobert.training.embedding_meter import AMONG_ALL, CANDIDATES, POSITIVE, QUERY
+from neobert.training.embedding_meter import POSITIVE, QUERY
+from neobert.training.evaluation_names import AMONG_ALL, CANDIDATES
 from neobert.training.trained_candidates import TrainedCandidates
 from neobert.wording import counted, listed
 

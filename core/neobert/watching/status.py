@@ -12,10 +12,9 @@ from typing import Literal
 from attrs import frozen
 
 from neobert.errors import UserError
-from neobert.run_folder import CHECKPOINTS, ENVIRONMENT, inside_of_run, is_running, not_there, saved_steps
+from neobert.run_folder import CHECKPOINTS, ENVIRONMENT, RECIPE, inside_of_run, is_running, not_there, saved_steps
 from neobert.watching.beat import HEARTBEAT, Beat, read_beat
 
-RECIPE = "recipe.toml"
 QUIET = 60.0
 """Seconds after which a run that is alive is said to be quiet, unless its steps take as long."""
 _SLOW = 10

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from typing import TYPE_CHECKING
 
-from neobert.files import place_named
+from neobert.files import open_lines, place_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +23,7 @@ class JsonlTracker:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = path.open("ab+")
-        self._end_broken_line()
+        self._file = open_lines(path)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Writes one line. Raises `ValueError` for a metric called ``step``."""
@@ -41,14 +39,6 @@ class JsonlTracker:
         """Closes the file; a second time does nothing."""
         with place_named(self._path):
             self._file.close()
-
-    def _end_broken_line(self) -> None:
-        """A run that was killed while it wrote leaves half a line: what follows must not be glued to it."""
-        end = self._file.seek(0, os.SEEK_END)
-        if end:
-            self._file.seek(end - 1)
-            if self._file.read(1) != b"\n":
-                self._file.write(b"\n")
 
 
 def _finite_or_text(value: float) -> float | str:

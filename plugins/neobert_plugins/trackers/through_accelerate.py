@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from accelerate import PartialState
-from accelerate.tracking import GeneralTracker, TensorBoardTracker, WandBTracker
+from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 from attrs import frozen
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class AccelerateTracker:
 
 def open_tensorboard(run_directory: Path) -> AccelerateTracker:
     """Event files in ``run_directory/tensorboard``."""
-    return _started(TensorBoardTracker("tensorboard", logging_dir=str(run_directory)))
+    return started(TensorBoardTracker("tensorboard", logging_dir=str(run_directory)))
 
 
 def open_wandb(
@@ -39,10 +39,25 @@ def open_wandb(
     """A run of Weights & Biases with its files in ``run_directory``."""
     run_directory.mkdir(parents=True, exist_ok=True)
     name = run_name or run_directory.name
-    return _started(WandBTracker(project, entity=entity, name=name, mode=mode, dir=str(run_directory)))
+    return started(WandBTracker(project, entity=entity, name=name, mode=mode, dir=str(run_directory)))
 
 
-def _started(tracker: GeneralTracker) -> AccelerateTracker:
+def open_trackio(run_directory: Path, *, project: str, run_name: str | None, space_id: str | None) -> AccelerateTracker:
+    """A run of Trackio. It gets our metrics alone, and nothing of the machine."""
+    return started(
+        TrackioTracker(
+            project,
+            name=run_name or run_directory.name,
+            space_id=space_id,
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
+    )
+
+
+def started(tracker: GeneralTracker) -> AccelerateTracker:
+    """The tracker, started: it writes from now on."""
     # accelerate's trackers ask its process state which process writes; the run may not have made one yet.
     PartialState()
     tracker.start()

@@ -17,6 +17,7 @@ from transformers import AutoModel, AutoTokenizer
 from neobert.embedding.texts import embed_sequences, token_ids
 from neobert.export import export_model
 from neobert.export.prompts import Prompts
+from neobert.export.provenance import Origin
 
 TEXTS = ["the world of some other day", "a", "and they were here before " * 20, "who will have been there"]
 THEIR_POOLING = {
@@ -166,7 +167,11 @@ def test_a_loss_whose_head_is_not_what_it_does_is_exported_without(make: Make) -
 
 def test_the_card_has_recipe_and_results(make: Make) -> None:
     trained = make()
-    exported(trained, evaluations={"before": {"mrr@10": 0.25}, "after": {"mrr@10": 0.5, "loss": 1.0}})
+    figures = {"before": {"mrr@10": 0.25}, "after": {"mrr@10": 0.5, "loss": 1.0}}
+    exported(
+        trained,
+        origin=Origin(step=1, tokens_seen=2, data_fingerprint="", tokenizer_fingerprint="", evaluations=figures),
+    )
     card = Path("export/README.md").read_text()
     assert "| mrr@10 | 0.2500 | 0.5000 |" in card
     assert "| loss | - | 1.0000 |" in card

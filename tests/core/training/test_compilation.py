@@ -63,10 +63,9 @@ def test_losses_are_those_of_the_same_run_without_it(workdir: Path, backend: str
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-@pytest.mark.parametrize("packed", ["true", "false"])
-def test_losses_with_inductor(workdir: Path, packed: str) -> None:
-    packing = f"--datacollator.pack_sequences={packed}"
-    assert losses(workdir, COMPILE, packing) == pytest.approx(losses(workdir, packing), rel=1e-4)
+def test_losses_with_inductor(workdir: Path) -> None:
+    """Packed, as it is meant to be compiled; sizes that vary are above: inductor needs half a minute for either."""
+    assert losses(workdir, COMPILE) == pytest.approx(losses(workdir), rel=1e-4)
 
 
 def test_with_recomputing(workdir: Path) -> None:

@@ -91,6 +91,27 @@ def test_words_stand_beside_the_run_and_are_those_of_the_command(train: Run) -> 
     assert count == ["all/candidates", *[str(candidates)] * 4]
 
 
+def test_words_of_a_mixture_are_those_of_all_its_sources(train: Run, go: Run) -> None:
+    sources = {"first": ROWS[:70], "second": ROWS[70:]}
+    for name, rows in sources.items():
+        Path(f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    tables = ", ".join(f'{name} = {{name = "files", path = "{name}.jsonl"}}' for name in sources)
+    few = ", ".join(f"{name} = {{eval_samples = 10}}" for name in sources)
+    mixture = f'{{name = "mix", sources = {{{tables}}}, select = {{{few}}}}}'
+    plain = [word for word in COMMON if not word.startswith("--dataset.")]
+    go(*plain, f"--dataset={mixture}", "--dataset.eval_samples=none", "--trainer.eval_train_candidates=1000")
+    found = json.loads(Path("run/summary.json").read_text())["evaluations"]
+    builder = RetrievalBuilder()
+    for rows in sources.values():
+        for row in rows[:10]:
+            builder.add(row["query"], row["positive"], 1.0)
+    for prefix, rows in (("", []), ("all/", ROWS)):
+        for row in rows:
+            builder.candidate(row["positive"])
+        for who, figures in builder.build().ranked_by_words().items():
+            assert {figure: found[who][prefix + figure] for figure in figures} == figures
+
+
 def test_among_what_is_trained_on_against_another_way(train: Run) -> None:
     """The opened model, told the same candidates as files."""
     train("--trainer.eval_train_candidates=1000")

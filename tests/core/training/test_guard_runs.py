@@ -92,6 +92,10 @@ def lines_of(run: str) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key not in TIMED} for line in lines]
 
 
+def events() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path("run/events.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
 def progress_of(run: str, step: int = STEPS) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(Path(run, "checkpoints", str(step), "progress.json").read_text())
     return found
@@ -151,6 +155,8 @@ def test_a_bad_step_is_skipped_and_leaves_nothing(go: Run, poison: Poison, what:
     assert all(torch.equal(before[key], after[key]) for key in before)
     assert progress_of("run", 15)["guard"]["skipped"] == [14]
     assert json.loads(Path("run/summary.json").read_text())["skipped_steps"] == [14]
+    assert [(it["event"], it["step"]) for it in events()] == [("started", 0), ("skipped", 14), ("finished", 15)]
+    assert said in events()[1]["reason"]
     # The step counts as taken: the schedule, the data and the counts went on.
     lines = {line["step"]: line for line in lines_of("run") if "train/tokens_seen" in line}
     sound = {line["step"]: line for line in lines_of("sound") if "train/tokens_seen" in line}
@@ -199,6 +205,11 @@ def test_a_rollback_goes_on_from_the_checkpoint_with_the_data_after(go: Run, poi
     assert "went back from step 15 to 12: the loss spikes" in printed
     (record,) = progress_of("run")["guard"]["rollbacks"]
     assert (record["step"], record["to"]) == (15, 12)
+    assert [(it["event"], it.get("to")) for it in events()] == [
+        ("started", None),
+        ("went back", 12),
+        ("finished", None),
+    ]
     # One history: each step once, and what was given up lies apart.
     steps = [line["step"] for line in lines_of("run") if "train/loss" in line]
     assert steps == list(range(1, STEPS + 1))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-KILLS = 10
+KILLS = 6
 
 
 @pytest.mark.slow

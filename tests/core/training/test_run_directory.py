@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from neobert.errors import UserError
-from neobert.training.run_directory import METRICS, lock_run_directory, refuse_second_run, supersede
+from neobert.run_folder import METRICS
+from neobert.training.run_directory import lock_run_directory, refuse_second_run, supersede
 
 
 def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:

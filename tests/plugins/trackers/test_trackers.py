@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
+import os
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from contextlib import closing
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from neobert import BuildContext
-from neobert_plugins.trackers import Jsonl, TensorBoard, Wandb
+from neobert_plugins.trackers import Jsonl, MLflow, TensorBoard, Trackio, Wandb
 from neobert_plugins.trackers.jsonl import JsonlTracker
+from neobert_plugins.trackers.mlflow_store import accepted
+
+SECRET = "secretsecretsecretsecretsecretsecret9999"
+SECRETS = ("WANDB_API_KEY", "HF_TOKEN", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD", "NEOBERT_OWN_SECRET")
+
+
+def needs(*distributions: str) -> pytest.MarkDecorator:
+    """Skips a test of what is in no `dev` install: these are large, and take long to install."""
+    missing = [name for name in distributions if not _is_installed(name)]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def holders(folder: Path) -> list[Path]:
+    """Files with the secret in them."""
+    return [path for path in folder.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
 
 
 @pytest.fixture
@@ -68,7 +98,6 @@ def test_jsonl_refuses_a_metric_called_step(context):
         Jsonl().build(context).log({"step": 1.0}, 1)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("tensorboard"), reason="the extra `tensorboard` is not installed")
 def test_jsonl_names_its_file_where_the_disk_is_full(tmp_path):
     if not Path("/dev/full").exists():
         pytest.skip("no device that is always full")
@@ -79,6 +108,7 @@ def test_jsonl_names_its_file_where_the_disk_is_full(tmp_path):
             write()
 
 
+@needs("tensorboard")
 def test_tensorboard_writes_events_that_tensorboard_reads(context):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -91,7 +121,7 @@ def test_tensorboard_writes_events_that_tensorboard_reads(context):
     assert [(e.step, e.value) for e in events.Scalars("train/learning_rate")] == [(1, 0.25)]
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("wandb"), reason="the extra `wandb` is not installed")
+@needs("wandb")
 def test_wandb_writes_an_offline_run_into_the_run_folder(context):
     tracker = Wandb(mode="offline", project="test", run_name="a run").build(context)
     tracker.log({"train/loss": 2.5}, 1)
@@ -117,6 +147,94 @@ def test_wandb_gets_project_name_mode_and_folder(context, monkeypatch):
     assert finished == [1]
 
 
-@pytest.mark.parametrize(("options", "needs"), [(TensorBoard, ("tensorboard",)), (Wandb, ("wandb",))])
-def test_extras_are_declared(options, needs):
-    assert options.requires == needs
+def test_extras_have_what_the_trackers_require():
+    pyproject = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = pyproject["project"]["optional-dependencies"]
+    for options, extra in {TensorBoard: "tensorboard", Wandb: "wandb", MLflow: "mlflow", Trackio: "trackio"}.items():
+        needed = {Requirement(it).name for it in options.requires}
+        assert needed == {Requirement(it).name for it in extras[extra]}
+
+
+@needs("mlflow-skinny", "sqlalchemy", "alembic")
+def test_mlflow_writes_into_a_database_of_the_run_folder(context, monkeypatch):
+    """A run that goes back opens it again; the environment stays as it was, and none of its secrets is written."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in SECRETS:
+        monkeypatch.setenv(name, SECRET)
+    for loss in (2.5, float("nan")):
+        tracker = MLflow(experiment="an experiment", run_name="a run").build(context)
+        tracker.log({"train/loss": loss, "eval/mrr@10": 0.25}, 1)
+        tracker.close()
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    with closing(sqlite3.connect(context.run_directory / "mlflow.db")) as database:
+        rows = database.execute("select key, step, value, is_nan from metrics order by timestamp, key").fetchall()
+        assert rows == [
+            ("eval/mrr_10", 1, 0.25, 0),
+            ("train/loss", 1, 2.5, 0),
+            ("eval/mrr_10", 1, 0.25, 0),
+            ("train/loss", 1, 0.0, 1),
+        ]
+        assert database.execute("select name, status from runs").fetchall() == [("a run", "FINISHED")] * 2
+    assert not holders(context.run_directory)
+
+
+def test_names_that_mlflow_refuses_are_changed_and_stay_apart():
+    assert accepted({"a@1": 1.0, "a_1": 2.0, "a+1": 3.0, "b/c-d.e f:g": 4.0}) == {
+        "a_1": 1.0,
+        "a_1_2": 2.0,
+        "a_1_3": 3.0,
+        "b/c-d.e f:g": 4.0,
+    }
+
+
+@pytest.mark.parametrize("name", ["it's", " "])
+def test_an_experiment_that_mlflow_could_not_find_again_is_refused(name):
+    with pytest.raises(ValueError, match="without a single quote"):
+        MLflow(experiment=name)
+
+
+@needs("trackio")
+def test_trackio_writes_into_its_local_folder(context, tmp_path):
+    """In a process of its own: it reads where its folder is when it is imported."""
+    code = (
+        "import sys, torch; from pathlib import Path\n"
+        "from neobert import BuildContext; from neobert_plugins.trackers import Trackio\n"
+        "context = BuildContext(seed=0, device=torch.device('cpu'), run_directory=Path(sys.argv[1]), "
+        "max_seq_length=8, max_steps=10)\n"
+        "tracker = Trackio(project='theirs').build(context)\n"
+        "tracker.log({'train/loss': 2.5, 'eval/mrr@10': 0.25}, 3)\n"
+        "tracker.close()\n"
+    )
+    environment = {**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio"), **dict.fromkeys(SECRETS, SECRET)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], env=environment, check=True)
+    with closing(sqlite3.connect(tmp_path / "trackio" / "theirs.db")) as database:
+        rows = database.execute("select run_name, step, metrics from metrics").fetchall()
+        assert [(run, step, json.loads(values)) for run, step, values in rows] == [
+            ("run", 3, {"train/loss": 2.5, "eval/mrr@10": 0.25})
+        ]
+    assert not holders(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(TensorBoard(), marks=needs("tensorboard")),
+        pytest.param(Wandb(mode="offline"), marks=needs("wandb")),
+    ],
+    ids=lambda options: type(options).__name__,
+)
+def test_no_secret_of_the_environment_reaches_a_tracker(context, monkeypatch, options):
+    for name in (
+        "WANDB_API_KEY",
+        "HF_TOKEN",
+        "MLFLOW_TRACKING_TOKEN",
+        "MLFLOW_TRACKING_PASSWORD",
+        "NEOBERT_OWN_SECRET",
+    ):
+        monkeypatch.setenv(name, SECRET)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    tracker = options.build(context)
+    tracker.log({"train/loss": 2.5}, 1)
+    tracker.close()
+    assert [path for path in context.run_directory.rglob("*") if path.is_file()]
+    assert not holders(context.run_directory)
