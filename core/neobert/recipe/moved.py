@@ -9,7 +9,7 @@ it mentions are advice, and nothing depends on them.
 from __future__ import annotations
 
 _TRACKER = 'list the tracker, its options beside its name: `trackers = [{ name = "wandb", project = "..." }]`'
-_TUNING = "fine-tuning on GLUE is not part of this tool: load the exported folder in any fine-tuning script"
+_TUNING = "fine-tuning is an objective like any other: recipes `neobert/glue/TASK`, one for each of GLUE's nine tasks"
 _MTEB = "`neobert-run --evaluate RUN --tasks mteb=NAME`, with the extra `[mteb]`"
 _CLIP = "`optimizer.clip_attention_logits`: the threshold; unset, nothing is clipped or measured"
 _CLIP_ALWAYS = (
@@ -41,7 +41,7 @@ MOVED: dict[str, str] = {
     "mteb_pooling": _MTEB,
     "mteb_overwrite_results": _MTEB,
     # model
-    "model.classifier_init_range": _TUNING,
+    "model.classifier_init_range": "a head starts with the deviation that `model.decoder_init_range` gives",
     "model.vocab_size": "the tokenizer decides it, and its `pad_vocab_to_multiple_of`",
     "model.pad_token_id": "the tokenizer decides it",
     "model.kernel_backend": "there is one implementation but for attention, `model.attn_backend`",
@@ -148,17 +148,17 @@ MOVED: dict[str, str] = {
     "wandb.resume": "a resumed run goes on in its own folder; its metrics.jsonl is one history",
     "glue": _TUNING,
     "glue.task_name": _TUNING,
-    "glue.num_labels": _TUNING,
-    "glue.max_seq_length": _TUNING,
-    "glue.pretrained_model_path": _TUNING,
-    "glue.pretrained_checkpoint_dir": _TUNING,
-    "glue.pretrained_checkpoint": _TUNING,
-    "glue.allow_random_weights": _TUNING,
-    "glue.classifier_dropout": _TUNING,
-    "glue.classifier_init_range": _TUNING,
-    "glue.transfer_from_task": _TUNING,
-    "glue.num_workers": _TUNING,
-    "glue.preprocessing_num_proc": _TUNING,
+    "glue.num_labels": "counted in the data; `loss.labels` names plain numbers",
+    "glue.max_seq_length": _LENGTH,
+    "glue.pretrained_model_path": _START,
+    "glue.pretrained_checkpoint_dir": _START,
+    "glue.pretrained_checkpoint": _START,
+    "glue.allow_random_weights": "a model starts from random weights unless `model.weights` is set",
+    "glue.classifier_dropout": "`loss.dropout` of `classification` and `regression`",
+    "glue.classifier_init_range": "a head starts with the deviation that `model.decoder_init_range` gives",
+    "glue.transfer_from_task": "`model.weights` names that task's run; a head of other classes starts afresh",
+    "glue.num_workers": "`dataset.num_workers`",
+    "glue.preprocessing_num_proc": "`dataset.num_proc`",
     "contrastive": "a contrastive run is a recipe: the `[loss]`, `[datacollator]` and `[dataset]` say how",
     "contrastive.temperature": "`loss.temperature`",
     "contrastive.pooling": "`loss.pooling`",
