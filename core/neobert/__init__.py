@@ -15,7 +15,7 @@ from neobert.context import BuildContext, FusedMatrix, ParameterGroup
 from neobert.deprecation import PluginDeprecationWarning
 from neobert.errors import NotBuiltError, RecipeError, UserError
 from neobert.hookspecs import hookimpl
-from neobert.interfaces import LossOutput, SentenceHead
+from neobert.interfaces import LossOutput, PredictionHead, SentenceHead
 from neobert.mixture import Mixture, MixtureSource
 from neobert.parts import Part, part
 from neobert.roles import Roles
@@ -43,6 +43,7 @@ __all__ = [
     "ParameterGroup",
     "Part",
     "PluginDeprecationWarning",
+    "PredictionHead",
     "RecipeError",
     "Roles",
     "Run",

@@ -85,20 +85,37 @@ FLAGS = (
     Flag(
         "--evaluate",
         ("FOLDER",),
-        "measure the embeddings of a run, a checkpoint, an export or another model's folder on --tasks",
+        "measure a run, a checkpoint, an export or another model's folder on --tasks",
         "evaluate",
     ),
     Flag(
         "--tasks",
         ("KIND=FILE ...",),
-        "with --evaluate: retrieval=, similarity=, classification= with a file of JSON lines, mteb= with a task's name",
+        "with --evaluate: retrieval=, similarity=, classification=, labelled= or pseudo_perplexity= with a file, mteb= "
+        "with a task's name",
         several=True,
     ),
+    Flag("--stream-tokens", ("N",), "with pseudo_perplexity=: tokens of a stream of masked copies, at most (16,384)"),
+    Flag("--sample", ("N",), "with pseudo_perplexity=: score so many tokens of all, drawn by a fixed seed"),
+    Flag(
+        "--long-texts",
+        ("HOW",),
+        "with pseudo_perplexity=: score a text that is longer than the model's sequences in `windows` (unset), or "
+        "`refuse` it",
+    ),
+    Flag(
+        "--fill-mask",
+        ("FOLDER", "TEXT ..."),
+        "what a model guesses for each [MASK] or <mask> in texts: a run, a checkpoint, an export, or another's folder",
+        "fill_mask",
+        several=True,
+    ),
+    Flag("--top", ("N",), "with --fill-mask: so many guesses for each mask (5)"),
     Flag(
         "--output",
         ("PATH",),
-        "with --preprocess: the data's folder (unset: trainer.output_dir with -data); with --evaluate and --compare: a "
-        "JSON file; with --report: the page (unset: report.html in the run's folder)",
+        "with --preprocess: the data's folder (unset: trainer.output_dir with -data); with --evaluate, --fill-mask "
+        "and --compare: a JSON file; with --report: the page (unset: report.html in the run's folder)",
     ),
     Flag(
         "--report",
@@ -169,8 +186,12 @@ _GOES_WITH = {
     "--kind": ("--list-plugins", "--new-plugin"),
     "--all": ("--list-plugins",),
     "--json": ("--list-plugins", "--status"),
-    "--output": ("--preprocess", "--evaluate", "--report", "--compare"),
+    "--output": ("--preprocess", "--evaluate", "--fill-mask", "--report", "--compare"),
     "--tasks": ("--evaluate",),
+    "--stream-tokens": ("--evaluate",),
+    "--sample": ("--evaluate",),
+    "--long-texts": ("--evaluate",),
+    "--top": ("--fill-mask",),
     "--ema": ("--export",),
     "--format": ("--export",),
 }

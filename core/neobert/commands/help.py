@@ -22,6 +22,7 @@ usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run --new-plugin NAME --kind KIND [FOLDER]
        neobert-run --export CHECKPOINT FOLDER [--ema]
        neobert-run --evaluate FOLDER --tasks KIND=FILE ... [--output FILE]
+       neobert-run --fill-mask FOLDER TEXT ... [--top N] [--output FILE]
 
 Trains a text encoder as a recipe (a TOML file, or the name of one that comes with the tool) says.
 """
