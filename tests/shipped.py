@@ -13,6 +13,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "recipes"
@@ -53,7 +54,42 @@ PAIRS: dict[str, tuple[str, ...]] = {
 }
 """Public sets of pairs, by their names in neobert/contrastive_250m.toml -> the columns that they have on the hub."""
 
+GLUE: dict[str, tuple[str, ...]] = {
+    "cola": ("sentence",),
+    "sst2": ("sentence",),
+    "mrpc": ("sentence1", "sentence2"),
+    "stsb": ("sentence1", "sentence2"),
+    "qqp": ("question1", "question2"),
+    "mnli": ("premise", "hypothesis"),
+    "qnli": ("question", "sentence"),
+    "rte": ("sentence1", "sentence2"),
+    "wnli": ("sentence1", "sentence2"),
+}
+"""GLUE's tasks -> the columns of text that they have on the hub, beside ``label`` and ``idx``."""
+GLUE_SPLITS = {"mnli": ("train", "validation_matched", "validation_mismatched", "test_matched", "test_mismatched")}
+"""Where they are not train, validation and test."""
+IN_PROCESS = tuple(f"neobert/glue/{name}.toml" for name in GLUE)
+"""Many that are alike: tests/test_shipped.py has their columns, and runs one of each kind."""
+
 OVERRIDES: dict[str, tuple[str, ...]] = {
+    **{
+        f"neobert/glue/{name}.toml": (
+            "--model.hidden_size=32",
+            "--model.num_hidden_layers=2",
+            "--model.num_attention_heads=2",
+            "--model.intermediate_size=64",
+            "--model.weights=FOLDER/runs/neobert/stage1",
+            "--tokenizer.path=FOLDER/runs/neobert/stage1",
+            "--dataset.path=FOLDER/glue/" + name,
+            "--dataset.config=none",
+            "--dataset.max_seq_length=64",
+            "--dataset.num_workers=0",
+            "--scheduler.warmup_percent=0",
+            "--trainer.max_steps=1",
+            "--trainer.per_device_train_batch_size=8",
+        )
+        for name in GLUE
+    },
     "pretrain.toml": _FEW,
     "long_context.toml": (
         *_FEW,
@@ -146,6 +182,39 @@ def write_documents(folder: Path) -> None:
             (folder / "pairs" / file).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def glue_rows(name: str) -> dict[str, Any]:
+    """A few rows of each split of one of GLUE's tasks: labels of test splits are -1."""
+    from datasets import Dataset
+
+    rng = random.Random(1)
+    words = ["".join(rng.choices("abcdeilmnorst", k=rng.randint(2, 8))) for _ in range(100)]
+    return {
+        split: Dataset.from_list(
+            [
+                {column: _value(column, words, rng) for column in GLUE[name]}
+                | {"label": _glue_label(name, split, number), "idx": number}
+                for number in range(24)
+            ]
+        )
+        for split in GLUE_SPLITS.get(name, ("train", "validation", "test"))
+    }
+
+
+def write_glue(folder: Path) -> None:
+    """The same of all of them, as files that the hub's library opens."""
+    for name in GLUE:
+        place = folder / "glue" / name / "data"
+        place.mkdir(parents=True, exist_ok=True)
+        for split, rows in glue_rows(name).items():
+            rows.to_json(place / f"{split}-00000-of-00001.jsonl")
+
+
+def _glue_label(name: str, split: str, number: int) -> float:
+    if split.startswith("test"):
+        return -1.0 if name == "stsb" else -1
+    return number % 11 / 2 if name == "stsb" else number % (3 if name == "mnli" else 2)
+
+
 def _value(column: str, words: list[str], rng: random.Random) -> object:
     """As the column has it on the hub: PubMedQA has numbers and tables beside its texts."""
     text = " ".join(rng.choices(words, k=rng.randint(4, 40)))
@@ -153,7 +222,8 @@ def _value(column: str, words: list[str], rng: random.Random) -> object:
 
 
 def main(arguments: list[str]) -> None:
-    folder, names = Path(arguments[0]).absolute(), arguments[1:] or list(OVERRIDES)
+    folder = Path(arguments[0]).absolute()
+    names = arguments[1:] or [name for name in OVERRIDES if name not in IN_PROCESS]
     folder.mkdir(parents=True, exist_ok=True)
     write_documents(folder)
     with ThreadPoolExecutor(max_workers=2) as pool:  # half of the time is start-up, on one core

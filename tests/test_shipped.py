@@ -6,12 +6,33 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.shipped import OVERRIDES, PAIRS, RECIPES, overrides, write_documents
+from tests.shipped import (
+    GLUE,
+    IN_PROCESS,
+    OVERRIDES,
+    PAIRS,
+    RECIPES,
+    glue_rows,
+    overrides,
+    write_documents,
+    write_glue,
+)
 
 from neobert.cli import main
+from neobert.data import select_splits
+from neobert.data.labels import labels_of
 from neobert.recipe import load_recipe
 
 SHIPPED = sorted(str(path.relative_to(RECIPES)) for path in RECIPES.glob("**/*.toml"))
+
+
+GLUE_METRICS = {
+    "cola": ("matthews",),
+    "mrpc": ("accuracy", "f1"),
+    "qqp": ("accuracy", "f1"),
+    "stsb": ("pearson", "spearman"),
+}
+"""Of the others: accuracy."""
 
 
 @pytest.fixture
@@ -22,6 +43,7 @@ def folder(workdir: Path) -> Path:
 
 def test_every_recipe_is_run_by_ci() -> None:
     assert sorted(OVERRIDES) == SHIPPED
+    assert sorted(IN_PROCESS) == sorted(f"neobert/glue/{name}.toml" for name in GLUE)
     script = (RECIPES.parent / ".ci" / "run").read_text(encoding="utf-8")
     assert 'python -m tests.shipped "$work"' in script
 
@@ -60,6 +82,38 @@ def test_the_full_scale_recipes_take_two_steps(folder: Path) -> None:
     held_out = [name for name in embedding["evaluations"]["after"] if name.startswith("loss/")]
     assert sorted(held_out) == sorted(f"loss/{name}" for name in PAIRS.keys() - {"msmarco", "squad", "paq"})
     assert "all/mrr@10" in embedding["evaluations"]["BM25"]
+
+
+@pytest.mark.parametrize("name", GLUE)
+def test_each_of_glues_tasks_finds_its_columns(name: str) -> None:
+    """In rows of the set's own columns, whose test splits have no answers; and it asks for its own figures."""
+    recipe = load_recipe(RECIPES / f"neobert/glue/{name}.toml", ["--model.weights=none"])
+    assert (recipe.dataset.options.path, recipe.dataset.options.config) == ("nyu-mll/glue", name)
+    roles = recipe.datacollator.options.roles
+    splits = select_splits(glue_rows(name), recipe.dataset.served, 0, roles)
+    assert set(splits.train.features) == set(roles.required)
+    labels = labels_of(splits.as_mapping(), roles)
+    assert labels is None if name == "stsb" else labels.names == ("0", "1", "2")[: 3 if name == "mnli" else 2]
+    metric = str(recipe.trainer.metric_for_best).split("/")[1]
+    assert metric in recipe.loss.options.metrics
+    assert recipe.loss.options.metrics == GLUE_METRICS.get(name, ("accuracy",))
+
+
+def test_glues_tasks_take_a_step(folder: Path) -> None:
+    """A text, a pair with a number, and a pair of three classes evaluated twice; from the first stage's weights."""
+    assert main((str(RECIPES / "neobert/stage1.toml"), *overrides("neobert/stage1.toml", folder))) == 0
+    write_glue(folder)
+    both = {f"accuracy/{split}" for split in ("validation_matched", "validation_mismatched")}
+    for name in ("sst2", "stsb", "mnli"):
+        recipe = f"neobert/glue/{name}.toml"
+        assert main((str(RECIPES / recipe), *overrides(recipe, folder))) == 0
+        run = folder / "runs/neobert/glue" / name
+        found = json.loads((run / "summary.json").read_text())["evaluations"]["after"]
+        expected = {*GLUE_METRICS.get(name, ("accuracy",)), *(both if name == "mnli" else ())}
+        assert {figure for figure in found if not figure.startswith("loss")} == expected
+        config = json.loads((run / "model_checkpoints/1/config.json").read_text())
+        assert config["architectures"] == ["EuroBertForSequenceClassification"]
+        assert len(config["id2label"]) == {"stsb": 1, "mnli": 3}.get(name, 2)
 
 
 def test_the_public_pairs_are_read_with_the_columns_that_they_have() -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from neobert import deprecation
 from neobert.capabilities import AttentionNeeds, Capabilities
 from neobert.context import BuildContext, FusedMatrix, ParameterGroup
+from neobert.deprecation import PluginDeprecationWarning
 from neobert.errors import NotBuiltError, RecipeError, UserError
 from neobert.hookspecs import hookimpl
-from neobert.interfaces import LossOutput, SentenceHead
+from neobert.interfaces import LossOutput, PredictionHead, SentenceHead
 from neobert.mixture import Mixture, MixtureSource
 from neobert.parts import Part, part
 from neobert.roles import Roles
@@ -40,6 +42,8 @@ __all__ = [
     "NotBuiltError",
     "ParameterGroup",
     "Part",
+    "PluginDeprecationWarning",
+    "PredictionHead",
     "RecipeError",
     "Roles",
     "Run",
@@ -73,6 +77,11 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(f"neobert.{_HOME[name]}"), name)
+    if name in deprecation.NAMES:
+        place, deprecated = deprecation.NAMES[name]
+        deprecated.warn()
+        module, _, attribute = place.partition(":")
+        return getattr(import_module(module), attribute)
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)
 

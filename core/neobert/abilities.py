@@ -8,8 +8,13 @@ from typing import Any
 
 
 def main_objective(losses: Mapping[str, Any]) -> str:
-    """The name of the first that makes embeddings, since a folder can say one way to make them; else the first."""
-    return next((name for name, loss in losses.items() if makes_embeddings(loss)), next(iter(losses)))
+    """The name of the first that makes embeddings, since a folder can say one way to make them; else of the first that
+    predicts, since it can have one such head; else the first."""
+    for is_main in (makes_embeddings, predicts):
+        for name, loss in losses.items():
+            if is_main(loss):
+                return name
+    return next(iter(losses))
 
 
 def loss_with_head(losses: Mapping[str, Any]) -> Any:
@@ -21,6 +26,11 @@ def loss_with_head(losses: Mapping[str, Any]) -> Any:
 def makes_embeddings(loss: Any) -> bool:
     """Whether a loss offers embeddings, and says how it makes them."""
     return hasattr(loss, "embed") and hasattr(loss, "sentence_head")
+
+
+def predicts(loss: Any) -> bool:
+    """Whether a loss says a class or a number of each sequence, and how it comes to it."""
+    return hasattr(loss, "predict") and hasattr(loss, "prediction_head")
 
 
 def has_head(loss: Any) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from neobert.interfaces import Encoder
+    from neobert.labels import Labels
     from neobert.roles import Roles
 
 T = TypeVar("T")
@@ -66,6 +67,8 @@ class BuildContext:
     max_steps: int
     roles: Roles | None = None
     """What the run's datacollator takes of each row, by role; None where it takes token sequences."""
+    labels: Labels | None = None
+    """The classes of the data's role ``label``; None without such a role, and before there is data."""
     compute_dtype: str = "float32"
     """What q, k and v come in while training: ``bfloat16`` under ``trainer.mixed_precision = "bf16"``."""
     _vocab_size: int | None = field(default=None)

@@ -46,6 +46,27 @@ class SentenceHead:
     """Weight (E, C) and bias (E,), the parameters themselves; the bias is None where there is none."""
 
 
+@frozen(eq=False, kw_only=True)
+class PredictionHead:
+    """What makes a sequence's classes or its number of its tokens' hidden states: a linear layer with a GELU and one
+    more, on the pooled vector; with ``late``, on every token's, and then their mean.
+
+    Returned by a loss's ``prediction_head()``; evaluation and export go by it. It is what transformers'
+    ``EuroBertForSequenceClassification`` computes.
+    """
+
+    pooling: str
+    """``mean``, ``cls`` or ``late``, over all tokens of the sequence, special ones too."""
+    dense: tuple[Tensor, Tensor]
+    """Weight (C, C) and bias (C,), the parameters themselves."""
+    output: tuple[Tensor, Tensor]
+    """Weight (K, C) and bias (K,), the parameters themselves."""
+    labels: tuple[str, ...] = ()
+    """What the K classes are called; empty where the one output is a number."""
+    metrics: tuple[str, ...] = ()
+    """Figures of an evaluation that are wanted; empty: all of `neobert.prediction.figures` that there are."""
+
+
 class AttentionBackend(Protocol):
     """Attention over a token stream in which a token sees only its own sequence."""
 
@@ -106,7 +127,9 @@ class Loss(Protocol):
     One with a vocabulary head also has ``logits(encoder, hidden_MC) -> (M, V)`` and
     ``head_state() -> {"weight": (V, C), "bias": (V,) or absent}``. One that makes embeddings also has
     ``embed(encoder, input_ids, layout) -> (N, E)`` and ``sentence_head() -> SentenceHead``, and for a loss that wraps
-    it ``losses_from(embeddings_NE, batch) -> LossOutput``.
+    it ``losses_from(embeddings_NE, batch) -> LossOutput``. One that says something of each sequence also has
+    ``predict(encoder, input_ids, layout) -> (N, K)``, ``losses_of(predictions_NK, batch) -> LossOutput`` and
+    ``prediction_head() -> PredictionHead``.
     """
 
     def __call__(self, encoder: Encoder, batch: Batch) -> LossOutput: ...

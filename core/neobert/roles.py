@@ -28,6 +28,8 @@ HOLDS: dict[str, Holds] = {
     "teacher_vector": "floats",
 }
 """The roles that have a meaning everywhere."""
+PAIR = "pair"
+"""What an example has in the place of two texts that are joined."""
 APART = ("query", "positive", "negatives", "sentence")
 """Of those, the ones whose texts are candidates for each other: twice in a micro-batch, a text would be told from
 itself."""
@@ -50,6 +52,9 @@ class Roles:
     """What the columns of roles of your own hold; those not named hold a text. Roles in `HOLDS` hold what it says."""
     apart: tuple[str, ...] | None = None
     """Roles whose texts no two examples of a micro-batch may share; None: those of `APART` that it takes."""
+    joined: tuple[str, ...] = ()
+    """Two required roles of one text each whose texts make one sequence, in the tokenizer's form for pairs. An example
+    has it as ``pair``, and neither of the two."""
     copies: int = 1
     """How often the collator puts each text into the batch: a packed micro-batch has room for them."""
 
@@ -118,6 +123,10 @@ class Roles:
                 yield f"holds: {name} is {what!r}, but a role of this name always holds {HOLDS[name]!r}"
         if not any(self.holding(name) in ("text", "texts") for name in self.required):
             yield "none of the required roles holds a text"
+        if self.joined and (len(set(self.joined)) != 2 or not set(self.joined) <= set(self.required) & set(self.texts)):
+            yield f"joined: {', '.join(self.joined)}: expected two of the required roles that hold one text"
+        if set(self.joined) & set(self.kept_apart) or (self.joined and self.copies > 1):
+            yield "joined: texts that make one sequence are neither kept apart nor copied"
         for name in self.apart or ():
             if name not in (*self.texts, *self.lists):
                 yield f"apart: {name} is none of the roles that hold texts"

@@ -33,7 +33,11 @@ class DatasetKeys:
     )
     train_split: str = field(default="train", metadata={"help": "split to train on; slices such as `train[:90%]` too"})
     eval_split: str | None = field(
-        default=None, metadata={"help": "split to evaluate on; unset: a split named validation, eval, test or dev"}
+        default=None,
+        metadata={
+            "help": "split to evaluate on, or several with + between, each measured by itself too; unset: a split "
+            "named validation, eval, test or dev"
+        },
     )
     eval_samples: int | None = field(
         default=None,

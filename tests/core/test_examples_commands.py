@@ -143,7 +143,8 @@ def test_columns_without_roles_are_refused_with_the_names_that_have_them(say):
     status, _, wrong = say("--check", '--dataset.role_prefixes={query = "x"}', parts=())
     assert status == 2
     assert wrong.count("the datacollator takes whole documents and no columns by role") == 2
-    assert "name a datacollator that has roles: labelled, pairs, scored_pairs, sentences" in wrong
+    names = "joined_labelled, joined_scored, labelled, pairs, scored, scored_pairs, sentences"
+    assert f"name a datacollator that has roles: {names}" in wrong
 
 
 def test_what_the_data_says_is_wrong_is_said_with_the_line_to_write(say):

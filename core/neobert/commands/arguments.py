@@ -40,6 +40,8 @@ class Flag:
     """Whether its value, a number, may be left out."""
     several: bool = False
     """Whether it takes all values up to the next flag, one at least."""
+    takes_folder: bool = False
+    """Whether a bare word of its command line is the folder that it writes."""
 
 
 FLAGS = (
@@ -83,20 +85,37 @@ FLAGS = (
     Flag(
         "--evaluate",
         ("FOLDER",),
-        "measure the embeddings of a run, a checkpoint, an export or another model's folder on --tasks",
+        "measure a run, a checkpoint, an export or another model's folder on --tasks",
         "evaluate",
     ),
     Flag(
         "--tasks",
         ("KIND=FILE ...",),
-        "with --evaluate: retrieval=, similarity=, classification= with a file of JSON lines, mteb= with a task's name",
+        "with --evaluate: retrieval=, similarity=, classification=, labelled= or pseudo_perplexity= with a file, mteb= "
+        "with a task's name",
         several=True,
     ),
+    Flag("--stream-tokens", ("N",), "with pseudo_perplexity=: tokens of a stream of masked copies, at most (16,384)"),
+    Flag("--sample", ("N",), "with pseudo_perplexity=: score so many tokens of all, drawn by a fixed seed"),
+    Flag(
+        "--long-texts",
+        ("HOW",),
+        "with pseudo_perplexity=: score a text that is longer than the model's sequences in `windows` (unset), or "
+        "`refuse` it",
+    ),
+    Flag(
+        "--fill-mask",
+        ("FOLDER", "TEXT ..."),
+        "what a model guesses for each [MASK] or <mask> in texts: a run, a checkpoint, an export, or another's folder",
+        "fill_mask",
+        several=True,
+    ),
+    Flag("--top", ("N",), "with --fill-mask: so many guesses for each mask (5)"),
     Flag(
         "--output",
         ("PATH",),
-        "with --preprocess: the data's folder (unset: trainer.output_dir with -data); with --evaluate and --compare: a "
-        "JSON file; with --report: the page (unset: report.html in the run's folder)",
+        "with --preprocess: the data's folder (unset: trainer.output_dir with -data); with --evaluate, --fill-mask "
+        "and --compare: a JSON file; with --report: the page (unset: report.html in the run's folder)",
     ),
     Flag(
         "--report",
@@ -140,7 +159,14 @@ FLAGS = (
         "list what a recipe can name: where it comes from, whether it runs here",
         "listing",
     ),
-    Flag("--kind", ("KIND",), "with --list-plugins: this kind only"),
+    Flag(
+        "--new-plugin",
+        ("NAME",),
+        "write a plugin of your own to begin with: a tested distribution of --kind, in FOLDER (unset: NAME)",
+        "new_plugin",
+        takes_folder=True,
+    ),
+    Flag("--kind", ("KIND",), "with --list-plugins: this kind only; with --new-plugin: what it is to be"),
     Flag("--all", (), "with --list-plugins: what each entry point would import, and import none of them"),
     Flag("--json", (), "with --list-plugins or --status: for programs"),
     Flag("--explain", ("KIND.NAME",), "a plugin's options, or those of the table `trainer`", "explain"),
@@ -157,11 +183,15 @@ FLAGS = (
 )
 _BY_NAME = {flag.name: flag for flag in FLAGS}
 _GOES_WITH = {
-    "--kind": ("--list-plugins",),
+    "--kind": ("--list-plugins", "--new-plugin"),
     "--all": ("--list-plugins",),
     "--json": ("--list-plugins", "--status"),
-    "--output": ("--preprocess", "--evaluate", "--report", "--compare"),
+    "--output": ("--preprocess", "--evaluate", "--fill-mask", "--report", "--compare"),
     "--tasks": ("--evaluate",),
+    "--stream-tokens": ("--evaluate",),
+    "--sample": ("--evaluate",),
+    "--long-texts": ("--evaluate",),
+    "--top": ("--fill-mask",),
     "--ema": ("--export",),
     "--format": ("--export",),
 }
@@ -172,6 +202,7 @@ class Arguments:
     """What a command line asks for."""
 
     recipe: str | None = None
+    """The bare word: the recipe's path or name, or of a command that takes a folder, that."""
     overrides: tuple[str, ...] = ()
     """As they stood on the command line: a flag, and its value unless joined by ``=``."""
     given: dict[str, tuple[str, ...]] = field(factory=dict)
@@ -211,7 +242,7 @@ def parse(tokens: Sequence[str]) -> Arguments:
         elif arguments.recipe is None:
             arguments = evolve(arguments, recipe=token)
         else:
-            msg = f"{token!r} is too much: the recipe is {arguments.recipe!r}, and an override begins with --"
+            msg = f"{token!r} is too much: there is {arguments.recipe!r} already, and an override begins with --"
             raise UsageError(msg)
     return _consistent(arguments)
 
@@ -282,8 +313,9 @@ def _consistent(arguments: Arguments) -> Arguments:
             raise UsageError(msg)
     if not commands or _BY_NAME[commands[0]].takes_recipe:
         assert arguments.path
-    elif arguments.recipe is not None or arguments.overrides:
-        extra = arguments.recipe or arguments.overrides[0]
-        msg = f"{commands[0]} takes no recipe and no overrides, got {extra!r}"
+        return arguments
+    word = None if _BY_NAME[commands[0]].takes_folder else arguments.recipe
+    if word is not None or arguments.overrides:
+        msg = f"{commands[0]} takes no recipe and no overrides, got {word or arguments.overrides[0]!r}"
         raise UsageError(msg)
     return arguments

@@ -19,8 +19,10 @@ usage: neobert-run RECIPE [--TABLE.KEY VALUE ...]
        neobert-run --replay FOLDER
        neobert-run --list-plugins [--kind KIND] [--json] | --list-plugins --all
        neobert-run --explain KIND.NAME
+       neobert-run --new-plugin NAME --kind KIND [FOLDER]
        neobert-run --export CHECKPOINT FOLDER [--ema]
        neobert-run --evaluate FOLDER --tasks KIND=FILE ... [--output FILE]
+       neobert-run --fill-mask FOLDER TEXT ... [--top N] [--output FILE]
 
 Trains a text encoder as a recipe (a TOML file, or the name of one that comes with the tool) says.
 """
@@ -42,8 +44,13 @@ environment: NEOBERT_PLUGINS   load the built-ins and the entry points named her
 
 
 def run(arguments: Arguments) -> int:
-    print("\n".join((_TOP, _flags(), _OVERRIDES, f"tables: {', '.join(TABLES)}\n", _MORE)), end="")
+    print(help_text(), end="")
     return 0
+
+
+def help_text() -> str:
+    """All that `--help` prints."""
+    return "\n".join((_TOP, _flags(), _OVERRIDES, f"tables: {', '.join(TABLES)}\n", _MORE))
 
 
 def _flags() -> str:

@@ -90,7 +90,10 @@ def rows_of(registry: Registry) -> Iterator[Row]:
     """Plugins first, then clashes, then what is broken."""
     for plugin in registry.plugins:
         problem = plugin.problem()
-        yield _row(plugin, "usable" if problem is None else "unusable", problem)
+        if problem is None:
+            yield _row(plugin, "usable", "; ".join(plugin.deprecated) or None)
+        else:
+            yield _row(plugin, "unusable", problem)
     for clash in registry.clashes:
         for plugin in clash.plugins:
             yield _row(plugin, "clash", _others(clash, plugin))

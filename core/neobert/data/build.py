@@ -65,9 +65,10 @@ def build_data(
     collator: Part,
     context: BuildContext,
     turn: Turn | None = None,
+    eval_sizes: Mapping[str, int] | None = None,
 ) -> tuple[TrainingData, EvaluationData | None]:
     """The data of an objective, from `Splits.as_mapping` and a ``context`` that knows the tokenizer. ``turn``: which
-    steps are its; None: all."""
+    steps are its; None: all. ``eval_sizes``: `Splits.eval_sizes`."""
     keys = _settled(recipe, context)
     mixture, form = mixture_of(recipe.dataset), form_of(recipe, splits, tokenizer, collator)
     trainer, collating = recipe.trainer, CollatorRecipe(collator, context)
@@ -100,7 +101,15 @@ def build_data(
     )
     if form is not None:
         shared |= {"counts": count_examples(examples_in(documents)), "table": table_of(documents, form)}
+    if eval_sizes and mixture is not None:
+        msg = "dataset.eval_split names several splits, and of a mixture its sources are measured apart: name one"
+        raise UserError(msg)
+    shared["sources"] = eval_sizes or _sizes(documents)
     return training, _evaluation_data(documents, trainer, context, shared)
+
+
+def _sizes(documents: Documents) -> Mapping[str, int]:
+    return documents.sizes if isinstance(documents, JoinedDocuments) else {}
 
 
 def _settled(recipe: Any, context: BuildContext) -> DatasetKeys:
@@ -136,7 +145,6 @@ def _evaluation_data(
 ) -> EvaluationData:
     return EvaluationData(
         documents=documents,
-        sources=documents.sizes if isinstance(documents, JoinedDocuments) else {},
         per_device_eval_batch_size=trainer.per_device_eval_batch_size,
         eval_max_batches=trainer.eval_max_batches,
         seed=context.seed,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import evolve, field, frozen
 
+from neobert.data.pair_form import PairTokens
 from neobert.data.sequences import SpecialTokens, body_length
 from neobert.errors import UserError
 from neobert.roles import Roles
@@ -35,6 +36,10 @@ class ExampleRules:
     """An example with a longer text is left out instead."""
     prefix_ids: Mapping[str, tuple[int, ...]] = field(factory=dict)
     """Role -> its prefix's own tokens."""
+    pair: PairTokens | None = None
+    """What stands around two texts that are joined."""
+    pair_body: int = 0
+    """Tokens that both have together, prefixes included."""
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -68,6 +73,7 @@ class ExampleForm:
             special=special,
             body=body_length(keys.max_seq_length, special),
             drop=collator_keys.overflow == "drop",
+            **(_joined(tokenizer, keys.max_seq_length) if roles.joined else {}),
         )
         return cls(rules=rules, tokenizer=tokenizer).with_prefixes(keys.role_prefixes)
 
@@ -79,10 +85,11 @@ class ExampleForm:
             if text
         }
         long = [
-            f"{said}.{role} has {counted(len(found), 'token')}, and a sequence holds {self.rules.body} "
-            f"(dataset.max_seq_length without its special tokens): no text fits behind it"
+            f"{said}.{role} has {counted(len(found), 'token')}, and a sequence holds {self._room(role)} "
+            f"(dataset.max_seq_length without its special tokens{', half of it' * (role in self.rules.roles.joined)}): "
+            "no text fits behind it"
             for role, found in ids.items()
-            if len(found) >= self.rules.body
+            if len(found) >= self._room(role)
         ]
         if long:
             raise UserError("\n".join(long))
@@ -91,6 +98,10 @@ class ExampleForm:
             if unknown is not None and unknown in found:
                 _warn(f"{said}.{role}", prefixes[role], " ".join(self.tokenizer.convert_ids_to_tokens(found)))
         return evolve(self, prefixes=prefixes, rules=evolve(self.rules, prefix_ids=ids), said=said)
+
+    def _room(self, role: str) -> int:
+        """Tokens of a text that a sequence holds at least."""
+        return self.rules.pair_body // 2 if role in self.rules.roles.joined else self.rules.body
 
     def of_source(self, source: MixtureSource) -> ExampleForm:
         """The same for one source of a mixture, which has prefixes of its own."""
@@ -106,6 +117,15 @@ class ExampleForm:
                 "is meant"
             )
             raise UserError(msg)
+
+
+def _joined(tokenizer: Any, max_seq_length: int) -> dict[str, Any]:
+    pair = PairTokens.of(tokenizer)
+    room = max_seq_length - pair.count
+    if room < 2:
+        msg = f"dataset.max_seq_length = {max_seq_length} leaves two texts no room beside {pair.count} special tokens"
+        raise UserError(msg)
+    return {"pair": pair, "pair_body": room}
 
 
 @cache

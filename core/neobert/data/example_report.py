@@ -44,15 +44,18 @@ class ExampleCounts:
     dropped: int
     """and with a text that is too long, where those are dropped: both are left out."""
     body: int
-    """Tokens of a text that a sequence holds."""
+    """Tokens of a text that a sequence holds; of two that are joined, those of both."""
     roles: tuple[RoleCounts, ...]
+    joined: bool = False
+    """Whether two texts make one sequence."""
 
     def lines(self, scope: str = "") -> Iterator[str]:
         """For people, a fact a line; what did not happen is left out."""
+        pair = ", both of a pair together" * self.joined
         yield f"{counted(self.examples, 'example')}, {counted(self.tokens, 'token')} with special tokens{scope}"
         for role in self.roles:
             if role.texts or role.empty:
-                cut = f"; {role.cut:,} cut to {self.body:,} tokens" if role.cut else ""
+                cut = f"; {role.cut:,} cut to {self.body:,} tokens{pair}" if role.cut else ""
                 empty = f"; {role.empty:,} empty, left out" if role.empty else ""
                 sizes = f"{counted(role.texts, 'text')}, {counted(role.tokens, 'token')}"
                 yield f"role {role.name}: {sizes}{cut}{empty}"
@@ -74,9 +77,10 @@ def count_examples(parts: Iterable[Examples]) -> ExampleCounts:
     """Over the rows of all parts, which have the same rules."""
     totals: Counter[str] = Counter()
     names: tuple[str, ...] = ()
-    body = 0
+    body, joined = 0, False
     for examples in parts:
-        names, body = examples.rules.roles.names, examples.rules.body
+        names, body = examples.rules.roles.names, examples.rules.pair_body or examples.rules.body
+        joined = examples.rules.pair is not None
         for stretch in examples.stretches():
             totals.update(_counts(examples, stretch))
     roles = tuple(
@@ -97,6 +101,7 @@ def count_examples(parts: Iterable[Examples]) -> ExampleCounts:
         dropped=totals["dropped"],
         body=body,
         roles=roles,
+        joined=joined,
     )
 
 
@@ -119,7 +124,7 @@ def _counts(examples: Examples, stretch: Stretch) -> dict[str, int]:
         mine = stretch.owner == examples.rules.slots.index(name)
         found[f"texts {name}"] = int((mine & there & of_kept).sum())
         found[f"tokens {name}"] = int(stretch.length[mine & of_kept].sum())
-        found[f"cut {name}"] = int((mine & of_kept & (stretch.uncut > examples.rules.body)).sum())
+        found[f"cut {name}"] = int((mine & of_kept & (stretch.uncut > stretch.length)).sum())
         if name in roles.lists:
             found[f"empty {name}"] = int((mine & of_kept & ~there).sum())
         if name in roles.required:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neobert.data.labels import LABEL
 from neobert.data.provenance import Tokenization
 from neobert.data.token_rows import arrow_file, complete_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from neobert.data.examples import Examples
@@ -18,16 +19,19 @@ if TYPE_CHECKING:
 _ROWS_A_BATCH = 1000
 
 
-def write_examples(folder: Path, examples: Examples, tokenizer: Any, prefixes: Mapping[str, str]) -> None:
+def write_examples(
+    folder: Path, examples: Examples, tokenizer: Any, prefixes: Mapping[str, str], labels: Sequence[str] = ()
+) -> None:
     """All rows in their order, uncut, those that are no examples too: a run on them takes the same steps.
 
-    ``prefixes`` are inside the ids; the record beside the rows has them. Raises UserError where the disk is full.
+    ``prefixes`` are inside the ids; the record beside the rows has them. ``labels``: what the classes are called that
+    the numbers of the role ``label`` mean. Raises UserError where the disk is full.
     """
     import datasets
     import pyarrow as pa
 
     folder.mkdir()
-    features = datasets.Features(_types(examples))
+    features = datasets.Features(_types(examples, labels))
     schema = features.arrow_schema
     with arrow_file(folder / "data.arrow", schema) as stream:
         for first in range(0, len(examples), _ROWS_A_BATCH):
@@ -40,7 +44,7 @@ def write_examples(folder: Path, examples: Examples, tokenizer: Any, prefixes: M
     record.write(folder, counts={"documents": len(examples)}, content=examples.fingerprint, prefixes=inside)
 
 
-def _types(examples: Examples) -> dict[str, Any]:
+def _types(examples: Examples, labels: Sequence[str]) -> dict[str, Any]:
     import datasets
 
     ids = datasets.List(datasets.Value("int32"))
@@ -49,6 +53,8 @@ def _types(examples: Examples) -> dict[str, Any]:
     for role, values in examples.table.values.items():
         number = datasets.Value(values.numbers.dtype.name)
         types[role] = number if values.ends is None else datasets.List(number)
+    if labels and LABEL in types:
+        types[LABEL] = datasets.ClassLabel(names=list(labels))
     return types
 
 

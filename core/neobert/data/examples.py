@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from neobert.data.example_form import ExampleRules
 from neobert.data.example_store import ExampleTable
+from neobert.data.pair_form import cut_pairs
+from neobert.roles import PAIR
 
 ROWS_A_STRETCH = 100_000
 """Rows that are looked at together: what that takes of memory stays the same for any number of rows."""
@@ -80,7 +82,7 @@ class Examples:
         counts = np.diff(self.table.row_ends[first:last], prepend=begin)
         row = np.repeat(np.arange(last - first), counts)
         owner, uncut = self.table.owners[begin:end], self.table.text_lengths(begin, end)
-        length = np.minimum(uncut, rules.body)
+        length = self._cut(row, owner, uncut)
         incomplete = np.zeros(last - first, dtype=np.bool_)
         for name in roles.required:
             there = np.zeros(last - first, dtype=np.bool_)
@@ -91,10 +93,12 @@ class Examples:
             incomplete |= ~there
         dropped = np.zeros(last - first, dtype=np.bool_)
         if rules.drop:
-            dropped[row[uncut > rules.body]] = True
+            dropped[row[uncut > length]] = True
             dropped &= ~incomplete
-        with_special = np.where(length > 0, length + rules.special.count, 0) * roles.copies
+        joined = np.isin(owner, rules.numbers(roles.joined))
+        with_special = np.where(length > 0, length + np.where(joined, 0, rules.special.count), 0) * roles.copies
         rows = np.bincount(row, weights=with_special, minlength=last - first).astype(np.int64)
+        rows += 0 if rules.pair is None else rules.pair.count
         rows[incomplete | dropped] = 0
         return Stretch(first, begin, row, owner, uncut, length, rows, incomplete, dropped)
 
@@ -104,11 +108,13 @@ class Examples:
         rules = self.rules
         found: dict[str, Any] = {name: [] for name in self.table.lists}
         for name, ids in self.bare(row):
-            sequence = rules.special.around(ids)
+            sequence = ids if name in rules.roles.joined else rules.special.around(ids)
             if name in found:
                 found[name].append(sequence)
             else:
                 found[name] = sequence
+        if rules.pair is not None:
+            found[PAIR] = rules.pair.around(*(found.pop(name) for name in rules.roles.joined))
         found |= {name: tuple(found[name]) for name in self.table.lists}
         return found | {name: self.table.value(name, row) for name in self.table.values}
 
@@ -116,14 +122,30 @@ class Examples:
         """(role, ids) of each text of a row that is there, cut, without special tokens."""
         first, last = self.table.texts_of(row, row + 1)
         begin, _ = self.table.tokens_of(first, last)
-        for text, length in enumerate(self.table.text_lengths(first, last).tolist(), first):
+        owner, uncut = self.table.owners[first:last], self.table.text_lengths(first, last)
+        kept = self._cut(np.zeros(len(uncut), dtype=np.int64), owner, uncut)
+        for number, length, most in zip(owner.tolist(), uncut.tolist(), kept.tolist(), strict=True):
             if length:
-                name = self.rules.slots[self.table.owners[text]]
-                yield name, self.table.ids[begin : begin + min(length, self.rules.body)]
+                yield self.rules.slots[number], self.table.ids[begin : begin + most]
             begin += length
+
+    def _cut(self, row: _Int64s, owner: NDArray[np.uint8], uncut: _Int64s) -> _Int64s:
+        """(texts,) tokens of each that stay; a text of a pair as the other of its row leaves it room."""
+        rules = self.rules
+        length = np.minimum(uncut, rules.body)
+        if rules.pair is not None:
+            # A role of one text has one in every row, so both are in the order of rows.
+            first, second = (owner == rules.slots.index(name) for name in rules.roles.joined)
+            length[first], length[second] = cut_pairs(uncut[first], uncut[second], rules.pair_body)
+        return length
 
     def ids(self, document: int, start: int, stop: int) -> NDArray[np.integer[Any]]:
         """All sequences of an example end to end, each as often as it stands in a batch."""
         special, copies = self.rules.special, self.rules.roles.copies
+        if self.rules.pair is not None:
+            found = self.example(document)
+            return np.concatenate([found[PAIR], *(found[name] for name in self.rules.roles.texts if name in found)])[
+                start:stop
+            ]
         sequences = [special.around(ids) for _, ids in self.bare(document)] * copies
         return np.concatenate(sequences or [np.empty(0, dtype=np.int64)])[start:stop]

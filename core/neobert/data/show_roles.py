@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 PLACES = ("query", "positive", "text", "first", "second")
 """Fields (B,) that name each example's sequence of a role."""
-_NUMBERS = {"label": "text", "score": "first"}
-"""Fields (B,) of numbers, and the role beside which they are shown."""
+_NUMBERS = {"label": ("text",), "score": ("first", "text")}
+"""Fields (B,) of numbers, and the roles beside which they are shown."""
 _SEVERAL = ("negative", "negative_of")
 KNOWN = {*PLACES, *_NUMBERS, *_SEVERAL, "sentence", "text_key"}
 """Fields that this tells of."""
@@ -60,6 +60,6 @@ def _is_places(field: Tensor | None) -> bool:
 
 def _number(fields: Mapping[str, Tensor], role: str, example: int) -> str:
     for name, beside in _NUMBERS.items():
-        if beside == role and name in fields and fields[name].ndim == 1:
+        if role in beside and name in fields and fields[name].ndim == 1:
             return f", {name} {fields[name][example].item():g}"
     return ""

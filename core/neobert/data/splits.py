@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from neobert.data.columns import prepare_columns
 from neobert.data.order import permute
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EVALUATION_SPLITS = ("validation", "eval", "test", "dev")
 """Names of splits to evaluate on where none is named, in the order in which they are looked for."""
+SEVERAL = "+"
+"""Between the names of several splits to evaluate on."""
 STREAM_EVAL_SAMPLES = 1000
 """Rows of an evaluation split that is a stream, where ``eval_samples`` is unset."""
 
@@ -34,6 +36,8 @@ class Splits:
     eval: Any | None
     notes: tuple[str, ...] = ()
     """What was decided, a line each, for people."""
+    eval_sizes: Mapping[str, int] = field(factory=dict)
+    """Where several splits are evaluated on, how many of the rows each has, in their order; empty for one."""
 
     def as_mapping(self) -> dict[str, Any]:
         """``{"train": ..., "eval": ...}``, or without ``eval``: what parts see as ``context.dataset``."""
@@ -44,13 +48,15 @@ def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int, roles:
     """The splits that a recipe's ``[dataset]`` keys ask for, out of what a dataset plugin returned; with ``roles``, as
     rows of named columns.
 
-    Evaluation rows are, in this order: ``eval_split``; a split named validation, eval, test or dev; the first
-    ``eval_samples`` rows of train; a seeded ``validation_split`` share of train. Rows taken from train are
-    never trained on. Raises UserError for a missing split, an empty one, or a column that is not there.
+    Evaluation rows are, in this order: ``eval_split``, one or several with + between; a split named validation, eval,
+    test or dev; the first ``eval_samples`` rows of train; a seeded ``validation_split`` share of train. Rows taken
+    from train are never trained on. Raises UserError for a missing split, an empty one, or a column that is not there.
     """
     train = pick_split(built, keys.train_split, "dataset.train_split")
     _refuse_empty(train, keys.train_split)
     eval_name = keys.eval_split or next((name for name in EVALUATION_SPLITS if _holds(built, name, keys)), None)
+    if eval_name is not None and SEVERAL in eval_name:
+        return _with_several(built, eval_name.split(SEVERAL), keys, seed, roles)
     if eval_name is not None:
         held_out, note = _first_rows(pick_split(built, eval_name, "dataset.eval_split"), eval_name, keys)
         if _name_of(eval_name) == _name_of(keys.train_split) and "[" not in keys.train_split:
@@ -68,6 +74,22 @@ def select_splits(built: Mapping[str, Any], keys: DatasetKeys, seed: int, roles:
         else:
             refuse_unlike_roles(train, held_out, roles)
     return Splits(train, held_out, (note, *notes))
+
+
+def _with_several(
+    built: Mapping[str, Any], names: list[str], keys: DatasetKeys, seed: int, roles: Roles | None
+) -> Splits:
+    """Evaluation rows of several splits, one after another: each is measured by itself, too."""
+    from datasets import concatenate_datasets
+
+    if not all(names) or len(set(names)) < len(names):
+        msg = f"dataset.eval_split = {SEVERAL.join(names)!r}: expected names of splits, each once, with + between"
+        raise UserError(msg)
+    found = {name: select_splits(built, evolve(keys, eval_split=name), seed, roles) for name in names}
+    rows: dict[str, Any] = {name: splits.eval for name, splits in found.items()}
+    notes = dict.fromkeys(note for splits in found.values() for note in splits.notes)
+    sizes = {name: len(own) for name, own in rows.items()}
+    return Splits(found[names[0]].train, concatenate_datasets(list(rows.values())), tuple(notes), sizes)
 
 
 def _prepared(rows: Any, keys: DatasetKeys, roles: Roles | None, label: str) -> tuple[Any, tuple[str, ...]]:

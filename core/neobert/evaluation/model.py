@@ -15,6 +15,7 @@ from torch import Tensor
 from neobert.batch import SequenceLayout
 from neobert.embedding.head import apply_head
 from neobert.embedding.texts import Embed, embed_sequences, token_ids
+from neobert.evaluation import padding
 from neobert.export.prompts import Prompts
 from neobert.interfaces import SentenceHead
 
@@ -94,10 +95,7 @@ def padded(model: Any) -> Embed:
     """A transformers model as one that takes token streams: input_ids (T,), layout -> hidden (T, C)."""
 
     def hidden(input_ids: Tensor, layout: SequenceLayout) -> Tensor:
-        lengths = torch.tensor(layout.lengths, device=input_ids.device)
-        mask = torch.arange(layout.max_seqlen, device=input_ids.device) < lengths.unsqueeze(1)
-        ids = input_ids.new_zeros(mask.shape)
-        ids[mask] = input_ids
+        ids, mask = padding.padded(input_ids, layout.lengths)
         found: Tensor = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         return found[mask]
 

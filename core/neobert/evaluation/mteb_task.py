@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import frozen
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from neobert.errors import UserError
 from neobert.evaluation.model import TextKind, TextModel
-from neobert.evaluation.tasks import Figures
+from neobert.evaluation.tasks import Asks, Figures
 
 NEEDS_MTEB = "tasks of MTEB need its library, which is not installed here:\n  pip install 'neobert[mteb]'"
 
@@ -48,6 +48,8 @@ class MtebEncoder:
 @frozen(eq=False)
 class MtebTask:
     """One of its tasks. Its library fetches the data, and decides what is measured."""
+
+    asks: ClassVar[Asks] = "embeddings"
 
     task: Any
     notes: tuple[str, ...] = ()

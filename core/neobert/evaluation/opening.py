@@ -12,14 +12,15 @@ from neobert.abilities import main_objective, makes_embeddings
 from neobert.capabilities import Target
 from neobert.context import BuildContext
 from neobert.errors import UserError
+from neobert.evaluation.folders import labels_beside, locate
 from neobert.evaluation.model import PLAIN, StreamModel, TextModel
 from neobert.evaluation.strangers import PLAIN_SAID, of_library, of_transformers, opened, similarity_of, stream_of
 from neobert.export.compare import reference_encoder
 from neobert.export.prompts import prompts_of
 from neobert.export.sentence_files import MODULES_FILE
 from neobert.recipe import Recipe, check_device, load_recipe
-from neobert.run_folder import CHECKPOINTS, inside_of_run, not_there, refuse_damaged
-from neobert.training.checkpoints import PROGRESS_FILE, RECIPE_FILE, newest_intact
+from neobert.run_folder import refuse_damaged
+from neobert.training.checkpoints import RECIPE_FILE
 from neobert.training.trained import build_from, load_trained
 
 
@@ -28,9 +29,10 @@ def open_model(folder: Path, device: torch.device) -> TextModel:
     tried."""
     from importlib.util import find_spec
 
-    if (checkpoint := _checkpoint_in(folder)) is not None:
-        return _of_checkpoint(checkpoint, device)
-    if _is_own(folder) and not _is_native(folder):
+    located = locate(folder)
+    if located.kind == "checkpoint":
+        return _of_checkpoint(located.path, device)
+    if not located.native:
         return _of_own_export(folder, device)
     if (folder / MODULES_FILE).is_file() and find_spec("sentence_transformers") is not None:
         return opened(folder, lambda: of_library(folder, device))
@@ -40,47 +42,22 @@ def open_model(folder: Path, device: torch.device) -> TextModel:
 def open_stream(folder: Path, device: torch.device, *, averaged: bool = False) -> StreamModel:
     """The same by this project's own code, without padding: only a stranger's model is opened with transformers.
     ``averaged``: a checkpoint's averaged weights. Raises UserError."""
-    if (checkpoint := _checkpoint_in(folder)) is not None:
-        return _of_checkpoint(checkpoint, device, averaged=averaged)
+    located = locate(folder)
+    if located.kind == "checkpoint":
+        return _of_checkpoint(located.path, device, averaged=averaged)
     if averaged:
         msg = f"{folder} is no checkpoint: averaged weights are beside the others there alone (exports have their own)"
         raise UserError(msg)
     refuse_damaged(folder)
-    if _is_own(folder):
+    if located.kind == "export":
         return _of_own_export(folder, device)
     return opened(folder, lambda: of_transformers(folder, device))
-
-
-def _checkpoint_in(folder: Path) -> Path | None:
-    """The folder itself, or a run's newest checkpoint; None for a model's folder. Raises UserError for all else."""
-    if not folder.is_dir():
-        found = f"{folder} is a file" if folder.exists() else f"there is no folder {folder}: {not_there(folder)}"
-        msg = f"{found}\nexpected: a run, one of its checkpoints or exports, or another model's folder"
-        raise UserError(msg)
-    if (folder / CHECKPOINTS).is_dir():
-        checkpoint, _ = newest_intact(folder / CHECKPOINTS)
-        if checkpoint is None:
-            msg = f"{folder} is a run without a complete checkpoint"
-            raise UserError(msg)
-        return checkpoint
-    if (folder / PROGRESS_FILE).is_file():
-        return folder
-    if not (folder / "config.json").is_file() and not (folder / MODULES_FILE).is_file():
-        files = f"{PROGRESS_FILE} (a checkpoint), {MODULES_FILE} or config.json (a model)"
-        msg = "\n".join(filter(None, (f"{folder} holds no model: it has no {files}", inside_of_run(folder))))
-        raise UserError(msg)
-    return None
-
-
-def _is_own(folder: Path) -> bool:
-    """Whether it is an export, which says how its model is built."""
-    return (folder / RECIPE_FILE).is_file()
 
 
 def _of_checkpoint(checkpoint: Path, device: torch.device, *, averaged: bool = False) -> StreamModel:
     trained = load_trained(checkpoint, device=device, averaged=averaged)
     objective, recipe = trained.objectives[trained.main].eval(), trained.recipe.views[trained.main]
-    encoder, loss = _runnable(objective.encoder, recipe, trained.context), objective.loss
+    encoder, loss = runnable(objective.encoder, recipe, trained.context), objective.loss
     embeds = makes_embeddings(loss)
     said = f"loss {recipe.loss.name}" if embeds else f"loss {recipe.loss.name}; {PLAIN_SAID}"
     head = loss.sentence_head() if embeds else PLAIN
@@ -105,27 +82,15 @@ def _of_own_export(folder: Path, device: torch.device) -> StreamModel:
     from neobert.weights import load_weights
 
     recipe = load_recipe(folder / RECIPE_FILE)
-    objective, own, context = build_from(recipe, folder, folder, device)
+    objective, own, context = build_from(recipe, folder, folder, device, labels_beside(folder, recipe))
     view = recipe.views[main_objective({name: one.loss for name, one in own.items()})]
     load_weights(folder, objective.encoder, torch.nn.Module())
-    encoder = _runnable(objective.encoder, recipe, context).eval()
+    encoder = runnable(objective.encoder, recipe, context).eval()
     longest = view.dataset.max_seq_length
     return stream_of(folder, encoder, encoder, context.tokenizer, device, longest=longest, by="its recipe")
 
 
-def _runnable(encoder: Any, recipe: Recipe, context: BuildContext) -> Any:
+def runnable(encoder: Any, recipe: Recipe, context: BuildContext) -> Any:
     """The encoder with an attention backend that runs here: the one of exports where the recipe's own does not."""
     target = Target.of(context.device, "float32")
     return reference_encoder(encoder, recipe, context) if check_device(recipe, target) else encoder
-
-
-def _is_native(folder: Path) -> bool:
-    import json
-
-    from neobert.export.native import is_native
-
-    try:
-        return is_native(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        msg = f"{folder / 'config.json'} cannot be read: {error}"
-        raise UserError(msg) from error

@@ -60,7 +60,7 @@ def of_transformers(folder: Path, device: torch.device) -> StreamModel:
         msg = f"{folder} lacks tensors of its own model: {', '.join(missing)}"
         raise UserError(msg)
     tokenizer = load_tokenizer(folder)
-    longest = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or _LONGEST)
+    longest = longest_of(tokenizer, model.config)
     model = model.to(device).eval()
     return stream_of(folder, model, padded(model), tokenizer, device, longest=longest, by="transformers")
 
@@ -90,6 +90,11 @@ def stream_of(
         device=device,
         similarity=similarity,
     )
+
+
+def longest_of(tokenizer: Any, config: Any) -> int:
+    """Tokens of a text that a transformers model takes, its special ones included."""
+    return int(min(tokenizer.model_max_length, getattr(config, "max_position_embeddings", None) or _LONGEST))
 
 
 def similarity_of(head: SentenceHead) -> Similarity:

@@ -6,7 +6,7 @@ Shapes: Q queries, D candidates, E embedding size.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -25,8 +25,29 @@ from neobert.evaluation.model import Similarity, TextModel
 from neobert.wording import counted
 
 Figures = Mapping[str, float]
+Asks = Literal["embeddings", "guesses", "classes"]
+"""What a task has to have of a model: vectors of texts, guesses of masked tokens, or classes and numbers of texts."""
 UNIFORMITY_TEXTS = 10_000
 """Of more candidates, the first so many: the figure hardly changes, and its cost grows with their square."""
+
+
+@frozen
+class Part:
+    """One text of a task with figures of its own."""
+
+    text: str
+    figures: Figures
+
+
+@frozen
+class Measured:
+    """A model's figures, and what measuring them showed."""
+
+    figures: Figures
+    size: str = ""
+    """How much of the data was measured, for people."""
+    notes: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 @frozen
@@ -40,10 +61,14 @@ class TaskResult:
     """How much there was of it, for people."""
     figures: Mapping[str, Figures]
     notes: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()
+    """The model's, text by text, where a task has such."""
 
 
 class Task(Protocol):
     """Data with a question."""
+
+    asks: ClassVar[Asks]
 
     @property
     def size(self) -> str: ...
@@ -51,7 +76,9 @@ class Task(Protocol):
     @property
     def notes(self) -> tuple[str, ...]: ...
 
-    def of_model(self, model: TextModel) -> Figures: ...
+    def of_model(self, model: Any) -> Figures | Measured:
+        """``model``: what `asks` says."""
+        ...
 
     def of_words(self) -> Mapping[str, Figures]:
         """What needs no model, by name. It needs scikit-learn."""
@@ -61,6 +88,8 @@ class Task(Protocol):
 @frozen(eq=False)
 class RetrievalTask:
     """Which candidate answers a query, all of them ranked. A query's own text is no answer, unless it is said to be."""
+
+    asks: ClassVar[Asks] = "embeddings"
 
     data: RetrievalData
 
@@ -91,6 +120,8 @@ class RetrievalTask:
 class SimilarityTask:
     """Whether pairs that people find more alike are more alike to the model."""
 
+    asks: ClassVar[Asks] = "embeddings"
+
     data: SimilarityData
     notes: tuple[str, ...] = ()
 
@@ -117,6 +148,8 @@ class SimilarityTask:
 @frozen(eq=False)
 class ClassificationTask:
     """Whether a logistic regression on embeddings tells classes apart."""
+
+    asks: ClassVar[Asks] = "embeddings"
 
     data: ClassificationData
     notes: tuple[str, ...] = ()

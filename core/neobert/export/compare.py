@@ -47,17 +47,21 @@ def _each_replaced(parts: Any, reference: Part) -> Any:
     return (reference,) * len(parts) if isinstance(parts, tuple) else reference
 
 
-def compare_outputs(folder: Path, encoder: Any, loss: Any | None, context: BuildContext) -> float:
+def compare_outputs(
+    folder: Path, encoder: Any, loss: Any | None, context: BuildContext, *, predicting: bool = False
+) -> float:
     """The largest relative difference between the loaded folder's outputs and ours; loud above the tolerance.
 
-    Without a head, hidden states are compared; with one, logits.
+    Without a head, hidden states are compared; with one, logits: of tokens, or with ``predicting`` of classes.
     """
-    theirs = _load(folder, with_head=loss is not None).to(context.device)
+    kind = (
+        "AutoModel" if loss is None else "AutoModelForSequenceClassification" if predicting else "AutoModelForMaskedLM"
+    )
+    theirs = _load(folder, kind).to(context.device)
     largest = 0.0
     for ids in samples(encoder, context):
         with torch.no_grad():
-            hidden = encoder(ids, SequenceLayout.from_lengths([len(ids)], context.device))
-            ours = hidden if loss is None else loss.logits(encoder, hidden)
+            ours = _own_outputs(encoder, loss, ids, predicting=predicting)
             output = theirs(input_ids=ids[None], attention_mask=torch.ones_like(ids)[None])
         other: Tensor = (output.last_hidden_state if loss is None else output.logits)[0]
         largest = max(largest, float((ours - other).abs().max() / ours.abs().max().clamp(min=1e-6)))
@@ -67,11 +71,21 @@ def compare_outputs(folder: Path, encoder: Any, loss: Any | None, context: Build
     return largest
 
 
-def _load(folder: Path, *, with_head: bool) -> Any:
-    from transformers import AutoModel, AutoModelForMaskedLM
+def _own_outputs(encoder: Any, loss: Any | None, ids: Tensor, *, predicting: bool) -> Tensor:
+    layout = SequenceLayout.from_lengths([len(ids)], ids.device)
+    if predicting and loss is not None:
+        classes: Tensor = loss.predict(encoder, ids, layout)[0]
+        return classes
+    hidden: Tensor = encoder(ids, layout)
+    return hidden if loss is None else loss.logits(encoder, hidden)
 
-    kind = AutoModelForMaskedLM if with_head else AutoModel
-    model, info = kind.from_pretrained(folder, output_loading_info=True, local_files_only=True, dtype=torch.float32)
+
+def _load(folder: Path, kind: str) -> Any:
+    import transformers
+
+    model, info = getattr(transformers, kind).from_pretrained(
+        folder, output_loading_info=True, local_files_only=True, dtype=torch.float32
+    )
     wrong = {name: sorted(keys) for name, keys in info.items() if keys}
     if wrong:
         msg = f"transformers does not take every tensor of the export as it is: {wrong}"

@@ -24,6 +24,7 @@ from neobert.export.sentence_files import MODULES_FILE, write_sentence_files
 from neobert.files import new_directory, write_json, write_text
 from neobert.modes import evaluation_mode
 from neobert.recipe import Recipe
+from neobert.weights.prediction import ARCHITECTURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,11 @@ def export_model(
             if plan.native:
                 reference = reference_encoder(encoder, recipe, context)
                 with quiet_transformers():
-                    compare_outputs(directory, reference, loss_with_head(losses) if plan.has_head else None, context)
+                    if plan.prediction is not None:
+                        compare_outputs(directory, reference, loss, context, predicting=True)
+                    else:
+                        head = loss_with_head(losses) if plan.has_head else None
+                        compare_outputs(directory, reference, head, context)
                     if plan.sentence is not None:
                         notes.append(compare_embeddings(directory, reference, loss, plan.prompts, context))
             if onnx:
@@ -81,6 +86,8 @@ def opening_command(folder: Path, sentence: str) -> str | None:
         return None
     if any(name.endswith("ForMaskedLM") for name in config.get("architectures") or ()):
         work = f"from transformers import pipeline; print(pipeline('fill-mask', '{folder}')('{sentence}'))"
+    elif any(name.endswith(ARCHITECTURE) for name in config.get("architectures") or ()):
+        work = f"from transformers import pipeline; print(pipeline('text-classification', '{folder}')('a text'))"
     elif (folder / MODULES_FILE).is_file():
         texts = "['a text', 'another one']"
         work = (

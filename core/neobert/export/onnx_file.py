@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neobert import products
-from neobert.abilities import has_head, loss_with_head
+from neobert.abilities import has_head, loss_with_head, predicts
 from neobert.batch import SequenceLayout
 from neobert.context import BuildContext
 from neobert.errors import UserError
@@ -58,19 +58,22 @@ def add_onnx(
     """Writes the file into an export's folder; returns what there is to say of it.
 
     Inputs ``input_ids`` and ``attention_mask`` (B, L) int64, any B and L. Outputs ``logits`` where a loss has a
-    vocabulary head, else ``last_hidden_state``; of a loss that makes embeddings ``sentence_embedding`` too. Raises
-    UserError for a model that cannot be traced, RuntimeError where onnxruntime computes something else.
+    vocabulary head, or (B, K) where the main one predicts, else ``last_hidden_state``; of a loss that makes embeddings
+    ``sentence_embedding`` too. Raises UserError for a model that cannot be traced, RuntimeError where onnxruntime
+    computes something else.
     """
-    loss = loss_with_head(losses)
-    outputs: tuple[str, ...] = ("logits",) if has_head(loss) else ("last_hidden_state",)
+    loss, main = loss_with_head(losses), losses[plan.objective]
+    prediction = main.prediction_head() if predicts(main) else None
+    outputs: tuple[str, ...] = ("logits",) if has_head(loss) or prediction is not None else ("last_hidden_state",)
     if plan.sentence is not None:
         outputs = tuple(dict.fromkeys(("last_hidden_state", *outputs, "sentence_embedding")))
     padded = reference_encoder(encoder, recipe, context, BACKEND)
-    model = PaddedModel(padded, outputs, plan.sentence, loss if "logits" in outputs else None).eval()
+    guessing = loss if "logits" in outputs and prediction is None else None
+    model = PaddedModel(padded, outputs, plan.sentence, guessing, prediction).eval()
     (directory / FILE).parent.mkdir()
     _write(directory / FILE, model, context, recipe.model.name)
     reference = reference_encoder(encoder, recipe, context)
-    _compare(directory / FILE, outputs, reference, loss, losses.get(plan.objective), context)
+    _compare(directory / FILE, outputs, reference, loss, main, context)
     return f"{FILE} gives {' and '.join(outputs)}, the run's own as onnxruntime {version('onnxruntime')} computes them"
 
 
@@ -120,12 +123,14 @@ def _compare(
 
 
 def _expected(outputs: tuple[str, ...], encoder: Any, with_head: Any, main: Any, ids: Tensor) -> Arrays:
-    """Of one sequence on the token stream: (L, C), (L, V), (E,)."""
+    """Of one sequence on the token stream: (L, C), (L, V) or (K,), (E,)."""
     layout = SequenceLayout.from_lengths([len(ids)], ids.device)
     with torch.no_grad():
         hidden = encoder(ids, layout)
         found = {"last_hidden_state": hidden}
-        if "logits" in outputs:
+        if predicts(main):
+            found["logits"] = main.predict(encoder, ids, layout)[0]
+        elif "logits" in outputs:
             found["logits"] = with_head.logits(encoder, hidden)
         if "sentence_embedding" in outputs:
             found["sentence_embedding"] = main.embed(encoder, ids, layout)[0]

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from neobert.batch import SequenceLayout
 from neobert.capabilities import Capabilities
 from neobert.context import BuildContext
-from neobert.interfaces import SentenceHead
+from neobert.interfaces import PredictionHead, SentenceHead
 from neobert.parts import Part
 
 
@@ -72,15 +72,23 @@ BACKEND = Part(kind="attn_backend", name="padded", options=_PaddedAttention())
 class PaddedModel(nn.Module):
     """input_ids (B, L), attention_mask (B, L) int64 -> what ``outputs`` names, in that order.
 
-    ``last_hidden_state`` (B, L, C), ``sentence_embedding`` (B, E) by ``head``, ``logits`` (B, L, V) of ``loss``. The
-    encoder was built with `BACKEND`.
+    ``last_hidden_state`` (B, L, C), ``sentence_embedding`` (B, E) by ``head``, ``logits`` (B, L, V) of ``loss``, or
+    (B, K) by ``prediction``. The encoder was built with `BACKEND`.
     """
 
     weight: Tensor | None
     bias: Tensor | None
 
-    def __init__(self, encoder: Any, outputs: tuple[str, ...], head: SentenceHead | None, loss: Any) -> None:
+    def __init__(
+        self,
+        encoder: Any,
+        outputs: tuple[str, ...],
+        head: SentenceHead | None,
+        loss: Any,
+        prediction: PredictionHead | None = None,
+    ) -> None:
         super().__init__()
+        self.predict = None if prediction is None else PaddedPrediction(prediction)
         self.encoder, self.loss = encoder, loss
         self.outputs, self.head = outputs, head
         weight, bias = (None, None) if head is None or head.projection is None else head.projection
@@ -91,13 +99,39 @@ class PaddedModel(nn.Module):
         mask = attention_mask.bool()
         hidden_TC = self.encoder(input_ids.flatten(), PaddedLayout.of(mask))
         found = {"last_hidden_state": hidden_TC.unflatten(0, mask.shape)}
-        if "logits" in self.outputs:
+        if self.predict is not None:
+            found["logits"] = self.predict(found["last_hidden_state"], mask)
+        elif "logits" in self.outputs:
             found["logits"] = self.loss.logits(self.encoder, hidden_TC).unflatten(0, mask.shape)
         if self.head is not None:
             pooled = pool_padded(found["last_hidden_state"], mask, self.head.pooling)
             projected = pooled if self.weight is None else F.linear(pooled, self.weight, self.bias)
             found["sentence_embedding"] = F.normalize(projected, dim=-1) if self.head.normalize else projected
         return tuple(found[name] for name in self.outputs)
+
+
+class PaddedPrediction(nn.Module):
+    """hidden (B, L, C), mask (B, L) -> (B, K): what `neobert.prediction.head` makes of the same tokens."""
+
+    def __init__(self, head: PredictionHead) -> None:
+        super().__init__()
+        self.pooling = head.pooling
+        for name, tensor in (
+            ("w1", head.dense[0]),
+            ("b1", head.dense[1]),
+            ("w2", head.output[0]),
+            ("b2", head.output[1]),
+        ):
+            self.register_buffer(name, tensor.detach().float())
+
+    def forward(self, hidden_BLC: Tensor, mask: Tensor) -> Tensor:
+        if self.pooling == "late":
+            return pool_padded(self._through(hidden_BLC), mask, "mean")
+        return self._through(pool_padded(hidden_BLC, mask, self.pooling))
+
+    def _through(self, vectors: Tensor) -> Tensor:
+        w1, b1, w2, b2 = (self.get_buffer(name) for name in ("w1", "b1", "w2", "b2"))
+        return F.linear(F.gelu(F.linear(vectors, w1, b1)), w2, b2)
 
 
 def pool_padded(hidden_BLC: Tensor, mask: Tensor, pooling: str) -> Tensor:

@@ -10,14 +10,23 @@ from attrs import field, frozen
 from torch import Tensor
 from torch.nn import functional as F
 
-from neobert.abilities import has_head, loss_with_head, main_objective, makes_embeddings
+from neobert.abilities import has_head, loss_with_head, main_objective, makes_embeddings, predicts
 from neobert.batch import SequenceLayout
 from neobert.capabilities import Capabilities
 from neobert.embedding.head import apply_head
-from neobert.export.native import encoder_class, head_obstacle, is_native, place_tensors
+from neobert.export.native import (
+    encoder_class,
+    head_obstacle,
+    is_native,
+    label_keys,
+    place_prediction,
+    place_tensors,
+    prediction_obstacle,
+)
 from neobert.export.prompts import Prompts, prompts_of
 from neobert.export.sentence_files import POOLINGS
-from neobert.interfaces import SentenceHead
+from neobert.interfaces import PredictionHead, SentenceHead
+from neobert.prediction.head import apply_prediction_head
 from neobert.recipe import Recipe
 
 Head = Mapping[str, Tensor]
@@ -35,6 +44,8 @@ class ExportPlan:
     sentence: SentenceHead | None = None
     """What makes embeddings, of a loss that does."""
     prompts: Prompts = field(factory=lambda: Prompts({}))
+    prediction: PredictionHead | None = None
+    """What makes classes or numbers, of a loss that does, where the file holds it."""
     objective: str = ""
     """The name of the one whose embeddings and prompts these are, where there are several."""
 
@@ -57,9 +68,14 @@ def plan_export(encoder: Any, losses: Mapping[str, Any], recipe: Recipe, tokeniz
     main, views = main_objective(losses), recipe.views
     loss, with_head = losses[main], loss_with_head(losses)
     sentence, notes = _sentence_head_of(encoder, loss, views[main].loss.name)
+    prediction, said = _prediction_head_of(encoder, loss, views[main].loss.name)
+    notes += said
     head, others = _head_of(encoder, with_head, views[main].loss.name)
-    # Of a loss that makes embeddings nobody expects guesses.
-    notes += others if head is not None or not hasattr(loss, "sentence_head") else []
+    # Of a loss that makes embeddings or predictions nobody expects guesses.
+    notes += others if head is not None or not (hasattr(loss, "sentence_head") or predicts(loss)) else []
+    if prediction is not None and head is not None:
+        head = None
+        notes.append(f"a folder has one head: that of loss {views[main].loss.name!r}; guesses are left out")
     if not hasattr(encoder, "export"):
         notes.append(f"model {recipe.model.name!r} maps to no other library: its own tensors are exported as they are")
         config = _with_token_ids({"model_type": f"neobert-{recipe.model.name}"}, tokenizer)
@@ -69,13 +85,30 @@ def plan_export(encoder: Any, losses: Mapping[str, Any], recipe: Recipe, tokeniz
         notes += said
     if sentence is not None and not is_native(config):
         notes.append("neither transformers nor sentence-transformers opens it; neobert-run --evaluate does")
-    if head is not None:
+    if prediction is not None:
+        obstacle = prediction_obstacle(config, prediction.pooling) if is_native(config) else "this head"
+        if obstacle is not None:
+            kind, prediction = config.get("model_type"), None
+            notes.append(f"no {kind} has {obstacle}: the encoder alone is exported; checkpoints have the head")
+            config = {**config, **label_keys(loss.prediction_head().labels)}
+    if prediction is not None:
+        config, tensors = place_prediction(config, tensors, prediction)
+    elif head is not None:
         config = {**config, "tie_word_embeddings": _is_tied(encoder, head)}
     elif is_native(config):
         config = {**config, "architectures": [encoder_class(config)]}
     notes += _backend_notes(recipe)
     placed = place_tensors(config, tensors, head)
-    return ExportPlan(config, placed, head is not None, tuple(notes), sentence, prompts_of(views[main]), main)
+    return ExportPlan(
+        config,
+        placed,
+        head is not None,
+        tuple(notes),
+        sentence,
+        prompts_of(views[main]),
+        prediction,
+        main,
+    )
 
 
 def _laid_out(
@@ -147,11 +180,25 @@ def _sentence_head_of(encoder: Any, loss: Any, name: str) -> tuple[SentenceHead 
     return head, []
 
 
+def _prediction_head_of(encoder: Any, loss: Any, name: str) -> tuple[PredictionHead | None, list[str]]:
+    if not predicts(loss):
+        return None, []
+    head: PredictionHead = loss.prediction_head()
+    ids, layout = _two_sequences(encoder)
+    own = loss.predict(encoder, ids, layout)
+    if torch.allclose(own, apply_prediction_head(encoder(ids, layout), layout, head), rtol=1e-4, atol=1e-5):
+        return head, []
+    return None, [f"the predictions of loss {name!r} are not what its prediction_head says: the encoder is exported"]
+
+
+def _two_sequences(encoder: Any) -> tuple[Tensor, SequenceLayout]:
+    device = encoder.input_embedding.weight.device
+    return torch.arange(8, device=device) % encoder.vocab_size, SequenceLayout.from_lengths((3, 5), device)
+
+
 def _is_said(encoder: Any, loss: Any, head: SentenceHead) -> bool:
     """Whether `loss.embed` is pooling, projection and normalisation alone: asked of two sequences."""
-    device = encoder.input_embedding.weight.device
-    ids = torch.arange(8, device=device) % encoder.vocab_size
-    layout = SequenceLayout.from_lengths((3, 5), device)
+    ids, layout = _two_sequences(encoder)
     embeddings = loss.embed(encoder, ids, layout)
     return torch.allclose(embeddings, apply_head(encoder(ids, layout), layout, head), rtol=1e-4, atol=1e-5)
 

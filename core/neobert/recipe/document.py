@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from neobert.registry import Plugin, Registry
 
-BEGIN = "<!-- keys: begin -->"
-END = "<!-- keys: end -->"
+KEYS = "keys"
+"""The name of the marks between which the tables stand."""
 _ORDER = ("model", "attn_backend", "tokenizer", "dataset", "datacollator", "loss")
 
 
@@ -44,14 +44,15 @@ def document(registry: Registry, distribution: str = "neobert") -> str:
     return "\n\n".join(blocks)
 
 
-def replaced(text: str, tables: str) -> str:
-    """A document with what stands between its marks replaced."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def replaced(text: str, content: str, name: str = KEYS) -> str:
+    """A document with what stands between its marks of that name replaced."""
+    first, last = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not (begin and end):
-        msg = f"the document has no place for the tables: {BEGIN} and {END}, each on a line of its own"
+        msg = f"the document has no place for it: {first} and {last}, each on a line of its own"
         raise UserError(msg)
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
 
 
 def main(arguments: list[str]) -> None:

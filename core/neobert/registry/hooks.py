@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 from pluggy import HookImpl
 
 from neobert import hookspecs
+from neobert.deprecation import HOOKS, deprecated_members
 from neobert.kinds import KINDS
 from neobert.registry.guard import describe_error, guarded
 from neobert.registry.options import fault_of
@@ -18,14 +20,28 @@ from neobert.registry.plugin import Broken, Plugin, Source
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pluggy import HookspecOpts
+
+    from neobert.deprecation import Deprecation
+
 _KIND_OF_HOOK = {kind.hook: kind.name for kind in KINDS.values()}
 _PREFIX = f"{hookspecs.PROJECT}_"
 _MARK = f"{hookspecs.PROJECT}_impl"
 
 
+class _Manager(pluggy.PluginManager):
+    """Warns of implementations of hooks that are to go, with their file and line."""
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> HookspecOpts | None:
+        options = super().parse_hookspec_opts(module_or_class, name)
+        if options is not None and name in HOOKS:
+            options["warn_on_impl"] = HOOKS[name][1].warning()
+        return options
+
+
 def collect(loaded: object, source: Source) -> Iterator[Plugin | Broken]:
     """Every plugin that a loaded entry point provides, and every fault found on the way."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager = _Manager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     _, error = guarded(lambda: manager.register(loaded, name=source.identity))
     if error is not None:
@@ -58,7 +74,7 @@ def _from_hook(hook: str, has_spec: bool, implementation: HookImpl, source: Sour
         if not implementation.optionalhook:
             yield Broken(source, _unknown_hook(hook))
         return
-    kind = _KIND_OF_HOOK[hook]
+    kind = HOOKS[hook][0] if hook in HOOKS else _KIND_OF_HOOK[hook]
     if implementation.wrapper or implementation.hookwrapper:
         yield Broken(source, f"{hook}() is a wrapper, which could swallow the plugins of others: refused", kind)
         return
@@ -68,18 +84,28 @@ def _from_hook(hook: str, has_spec: bool, implementation: HookImpl, source: Sour
     elif not isinstance(answer, dict):
         yield Broken(source, f"{hook}() returns a dict of name -> options class, got {answer!r}", kind)
     else:
-        yield from _from_answer(kind, answer, source)
+        yield from _from_answer(kind, hook, answer, source)
 
 
-def _from_answer(kind: str, answer: dict[Any, Any], source: Source) -> Iterator[Plugin | Broken]:
+def _from_answer(kind: str, hook: str, answer: dict[Any, Any], source: Source) -> Iterator[Plugin | Broken]:
     for name, options_class in answer.items():
         fault, error = guarded(lambda name=name, cls=options_class: fault_of(kind, name, cls))  # type: ignore[misc]
         if error is not None:
             fault = describe_error(error)
         if fault is None:
-            yield Plugin(kind, name, options_class, source)
+            members = deprecated_members(kind, options_class)
+            _warn_of(members, options_class)
+            deprecated = [HOOKS[hook][1], *members] if hook in HOOKS else members
+            yield Plugin(kind, name, options_class, source, tuple(map(str, deprecated)))
         else:
             yield Broken(source, fault, kind, name if isinstance(name, str) else repr(name))
+
+
+def _warn_of(members: list[Deprecation], options_class: type) -> None:
+    """With the class's file and line: for members what pluggy does for hooks."""
+    for one in members:
+        file = inspect.getsourcefile(options_class) or options_class.__module__
+        warnings.warn_explicit(one.warning(), None, file, inspect.getsourcelines(options_class)[1])
 
 
 def _unknown_hook(hook: str) -> str:

@@ -39,6 +39,8 @@ class Plugin:
     name: str
     options_class: type
     source: Source
+    deprecated: tuple[str, ...] = ()
+    """What it uses that a later version will not have, a sentence each."""
 
     @property
     def distribution(self) -> str:

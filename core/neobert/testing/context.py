@@ -12,6 +12,7 @@ import torch
 from attrs import evolve
 
 from neobert.context import BuildContext
+from neobert.deprecation import deprecated_members
 from neobert.parts import Part
 
 if TYPE_CHECKING:
@@ -131,5 +132,7 @@ def as_options(options: Any) -> Any:
 
 
 def build(kind: str, options: Any, context: BuildContext) -> Any:
-    """The runtime object, built as the core builds it."""
+    """The runtime object, built as the core builds it; what its options have that is to go is warned of."""
+    for deprecated in deprecated_members(kind, type(options)):
+        deprecated.warn()
     return Part(kind=kind, name=type(options).__name__, options=options).build(context)

@@ -16,6 +16,7 @@ from neobert.batch import Batch, SequenceLayout, pad_batch
 from neobert.testing.context import LENGTHS, as_options, build, make_sequences, make_tokenizer, text_context
 from neobert.testing.embedding import check_embedding, check_losses_from, check_order, embedding_batch, make_examples
 from neobert.testing.encoder import TinyEncoder
+from neobert.testing.prediction import check_prediction
 from neobert.testing.promises import require, require_all_close, require_close, require_equal
 
 if TYPE_CHECKING:
@@ -34,18 +35,20 @@ def check_loss(
 ) -> None:
     """Runs the loss in float64 over a tiny encoder, in eval mode; in train mode it may draw.
 
-    A loss with ``embed`` gets batches of examples with every field that the built-in losses of its kind have, any
-    other one batches of masked tokens. ``make_batch`` turns sequences of ids into a batch for losses that need other
-    fields, each sequence on its own; ``empty_batch`` is then a batch with nothing to learn from. ``additive=False``
-    (unset: what the options class says as ``divisible``) is for losses where sequences of a batch are compared with
-    each other, so that its parts do not sum to it. Raises `AssertionError` for a broken promise.
+    A loss with ``embed`` or ``predict`` gets batches of examples with every field that the built-in losses of its kind
+    have, any other one batches of masked tokens. ``make_batch`` turns sequences of ids into a batch for losses that
+    need other fields, each sequence on its own; ``empty_batch`` is then a batch with nothing to learn from.
+    ``additive=False`` (unset: what the options class says as ``divisible``) is for losses where sequences of a batch
+    are compared with each other, so that its parts do not sum to it. Raises `AssertionError` for a broken promise.
     """
     options = as_options(options)
     setting = _make_setting(options)
     if additive is None:
         additive = getattr(options, "divisible", True)
     embeds = hasattr(setting.loss, "embed") or hasattr(setting.loss, "sentence_head")
-    of_masks, of_examples = make_batch is None and not embeds, make_batch is None and embeds
+    predicts = hasattr(setting.loss, "predict") or hasattr(setting.loss, "prediction_head")
+    by_examples = embeds or predicts
+    of_masks, of_examples = make_batch is None and not by_examples, make_batch is None and by_examples
     units: Sequence[Any] = make_examples() if of_examples else make_sequences(LENGTHS)
     make: Callable[[Any], Batch] = make_batch or (embedding_batch if of_examples else masked_batch)
     batch = make(units)
@@ -54,6 +57,8 @@ def check_loss(
     _check_registration(setting, batch)
     if embeds:
         check_embedding(setting.loss, setting.encoder, batch)
+    if predicts:
+        check_prediction(setting.loss, setting.encoder, batch, setting.run(batch))
     _check_padding(setting, batch)
     if additive:
         _check_splits(setting, make, units)

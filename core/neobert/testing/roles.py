@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from neobert.roles import PAIR
 from neobert.testing.context import LENGTHS, make_sequences, per_sequence
 from neobert.testing.promises import require, require_equal
 
@@ -61,8 +62,8 @@ def check_roles(batch: Batch, examples: Examples, roles: Roles) -> None:
         found=batch.layout.num_tokens,
     )
     for name, among in _FIELDS.items():
-        role = next((role for role in among if role in roles.names), None)
-        if name in batch.fields and role is not None:
+        role = PAIR if name == "text" and roles.joined else next((role for role in among if role in roles.names), None)
+        if name in batch.fields and role is not None and role in examples[0]:
             _check_places(batch, sequences, name, [example[role] for example in examples])
     if "negative" in batch.fields:
         _check_negatives(batch, sequences, examples)
@@ -120,6 +121,8 @@ def _example(roles: Roles, number: int, names: Sequence[str], several: int) -> d
         else:
             width = 1 + several if name == "teacher_scores" else _WIDTH
             found[name] = np.arange(number, number + width, dtype=np.float32)
+    if roles.joined:
+        found[PAIR] = np.concatenate([found.pop(name) for name in roles.joined])
     return found
 
 
@@ -129,6 +132,6 @@ def _text(number: int, seed: int) -> NDArray[np.int64]:
 
 
 def _texts(example: Mapping[str, Any], roles: Roles) -> list[Any]:
-    return [example[name] for name in roles.texts if name in example] + [
+    return [example[name] for name in (*roles.texts, PAIR) if name in example] + [
         text for name in roles.lists for text in example.get(name, ())
     ]

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 KEY = "trainer.metric_for_best"
 BEST_FILE = "best.json"
 LOWEST = ("loss", "perplexity", "alignment", "uniformity")
-HIGHEST = ("accuracy", "spearman", "neighbour_accuracy", "agreement", "cosine")
+HIGHEST = (
+    "accuracy",
+    "f1",
+    "macro_f1",
+    "matthews",
+    "pearson",
+    "spearman",
+    "neighbour_accuracy",
+    "agreement",
+    "cosine",
+)
 RANKED = ("mrr@", "recall@", "ndcg@")
 """How the names of figures of rankings begin: of those, too, the highest is best."""
 

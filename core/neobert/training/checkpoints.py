@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ class Progress:
     """What the guard remembers: recent losses and norms, steps that were skipped, and where the run went back."""
     position_losses: Mapping[str, Any] = field(factory=dict)
     """With `trainer.eval_position_buckets`: the sums that the summary compares."""
+    labels: Mapping[str, Sequence[str]] = field(factory=dict, validator=_is_mapping)
+    """Of each objective whose data has labels: what its classes are called, in the order of their numbers."""
     best: Mapping[str, Any] | None = None
     """With ``trainer.metric_for_best``: the best step so far."""
 

@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 
 from neobert.context import BuildContext
 from neobert.data import EvaluationData, ObjectiveData, Splits, TrainingData, Turns, build_data, select_splits
+from neobert.data.labels import labels_of
 from neobert.data.tokenization import plain_backend
 from neobert.data.turns import Turn
 from neobert.data.union import seen_by_tokenizer
@@ -73,7 +74,7 @@ def build_data_parts(recipe: Recipe, placement: Placement, run_directory: Path) 
 
 def _of_objective(recipe: Recipe, splits: Splits, context: BuildContext, *, turn: Turn | None) -> DataParts:
     training_data, evaluation_data = build_data(
-        recipe, splits.as_mapping(), context.tokenizer, recipe.datacollator, context, turn
+        recipe, splits.as_mapping(), context.tokenizer, recipe.datacollator, context, turn, splits.eval_sizes
     )
     return DataParts(
         context=context, tokenizer=context.tokenizer, training_data=training_data, evaluation_data=evaluation_data
@@ -91,7 +92,8 @@ def build_rows(recipe: Recipe, placement: Placement, run_directory: Path) -> dic
         splits = select_splits(view.dataset.build(context), view.dataset.served, view.trainer.seed, context.roles)
         for note in splits.notes:
             logger.info(f"objective {name}: {note}" if name else note)
-        found[name] = splits, evolve(context, dataset=splits.as_mapping())
+        rows = splits.as_mapping()
+        found[name] = splits, evolve(context, dataset=rows, labels=labels_of(rows, context.roles))
     tokenizer = recipe.tokenizer.build(seen_by_tokenizer([context for _, context in found.values()]))
     vocab_size = padded_vocab_size(vocabulary_length(tokenizer), recipe)
     return {

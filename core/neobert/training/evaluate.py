@@ -19,6 +19,7 @@ from neobert.training.embedding_meter import EmbeddingMeter
 from neobert.training.meter import Meter
 from neobert.training.positions import LABELS, MASKED_POSITIONS, PositionMeter
 from neobert.training.precision import forward_precision
+from neobert.training.prediction_meter import PredictionMeter
 from neobert.training.ranks import ALONE
 from neobert.training.trained_candidates import TrainedCandidates
 
@@ -34,12 +35,14 @@ def evaluate(
     among: TrainedCandidates | None = None,
 ) -> dict[str, float]:
     """Means over the held-out batches of all ranks, under the names that the loss gives them; of a mixture also each
-    source's own loss, as ``loss/SOURCE``; of a loss that makes embeddings what those are worth, instead of a
-    perplexity. ``positions`` is given the losses of the same pass, token by token; ``among`` has candidates beside the
-    held-out ones, for figures named ``all/...``."""
+    source's own loss, as ``loss/SOURCE``; of a loss that makes embeddings or predictions what those are worth,
+    instead of a perplexity. ``positions`` is given the losses of the same pass, token by token; ``among`` has
+    candidates beside the held-out ones, for figures named ``all/...``."""
     meter, of_source = Meter(parts.device), {name: Meter(parts.device) for name in data.sources}
     embeddings, ranks = EmbeddingMeter.of(parts.own_objective.loss), parts.ranks
-    if embeddings is not None:  # each is measured among all: every rank does it all, and comes to the same
+    predictions = PredictionMeter.of(parts.own_objective.loss)
+    measured = embeddings or predictions
+    if measured is not None:  # each is measured among all: every rank does it all, and comes to the same
         data, ranks = data.whole(), ALONE
     torch.manual_seed(derive_seed(trainer.seed, "evaluation"))
     encoder = parts.own_objective.encoder
@@ -47,9 +50,15 @@ def evaluate(
     with evaluation_mode(parts.own_objective), forward_precision(trainer, parts.device), watching as calls:
         for number, batch in enumerate(data):
             batch = parts.to_device(batch)
-            output = parts.own_objective(batch) if embeddings is None else embeddings.add(parts.own_objective, batch)
+            source = data.source_of(number)
+            if embeddings is not None:
+                output = embeddings.add(parts.own_objective, batch)
+            elif predictions is not None:
+                output = predictions.add(parts.own_objective, batch, source)
+            else:
+                output = parts.own_objective(batch)
             meter.add(output)
-            if (source := data.source_of(number)) is not None:
+            if source is not None:
                 of_source[source].add(output)
             if positions is not None:
                 _add_positions(positions, parts, batch, data.documents_of(number), calls)
@@ -61,10 +70,11 @@ def evaluate(
     read = [(name, own.read(ranks)) for name, own in of_source.items()]
     sources = {f"loss/{name}": means["loss"] for name, means in read if means}
     means = meter.read(ranks) | sources
-    if embeddings is None:
+    if measured is None:
         return means
-    # Of a softmax over a batch's candidates a perplexity would say nothing.
-    return {name: value for name, value in means.items() if name != "perplexity"} | embeddings.read()
+    # Of a softmax over a batch's candidates, or over classes, a perplexity would say nothing.
+    left_out = {"perplexity"} if predictions is None else means.keys() - {"loss", *sources}
+    return {name: value for name, value in means.items() if name not in left_out} | measured.read()
 
 
 def guess_accuracy(parts: Parts, batch: Batch, trainer: TrainerOptions) -> Tensor | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import asdict, evolve
 from rich.console import Console
 
-from neobert.abilities import makes_embeddings
+from neobert.abilities import makes_embeddings, predicts
 from neobert.export import opening_command
 from neobert.files import write_json
 from neobert.objective_names import own
@@ -19,6 +20,7 @@ from neobert.training.assemble import Parts
 from neobert.training.best import best_lines
 from neobert.training.command import RESUME_KEY, command
 from neobert.training.figures import evaluation_command
+from neobert.training.guess_figures import guess_figures
 from neobert.training.loop import Position
 from neobert.training.phrases import masked_phrases
 from neobert.training.positions import PositionRow
@@ -53,7 +55,7 @@ def finish(
     for name, view in parts.each.items():
         figures, why = word_figures(view, recipe.trainer.eval_train_candidates)
         said += why
-        add_figures(position.evaluations, figures, name)
+        add_figures(position.evaluations, {**figures, **guess_figures(view)}, name)
     learned = [_learned(recipe, view, position, name) for name, view in parts.each.items()]
     _write(directory / SUMMARY, position, learned)
     longer = {RESUME_KEY: None, "trainer.max_steps": 2 * position.step, "trainer.output_dir": f"{directory}-longer"}
@@ -80,7 +82,7 @@ def finish(
             "recipe": directory / RECIPE,
         },
         next_commands=(
-            *(evaluation_command(directory, one.evaluations) for one in learned if one.embeds),
+            *(evaluation_command(directory, one.evaluations, one.figures_of) for one in learned if one.figures_of),
             *(() if opening is None else (opening,)),
             *(() if position.ended else (command(recipe, longer),)),
         ),
@@ -98,8 +100,14 @@ def _learned(recipe: Recipe, parts: Parts, position: Position, objective: str) -
         unigram=unigram,
         positions=position_rows(position, objective),
         phrases=masked_phrases(evolve(parts, evaluation_data=data), recipe.trainer.seed),
-        embeds=makes_embeddings(parts.own_objective.loss),
+        figures_of=_figures_of(parts.own_objective.loss),
     )
+
+
+def _figures_of(loss: Any) -> str | None:
+    if makes_embeddings(loss):
+        return "embeddings"
+    return "predictions" if predicts(loss) else None
 
 
 def own_evaluations(evaluations: Mapping[str, Mapping[str, float]], objective: str) -> dict[str, dict[str, float]]:

@@ -74,7 +74,8 @@ def _tokens_a_step(recipe: Recipe) -> str:
     }
     more = ""
     if roles is not None and not recipe.datacollator.pack_sequences:
-        texts = len(set(roles.texts) & set(roles.required)) * roles.copies
+        # Two texts that are joined are one sequence.
+        texts = (len(set(roles.texts) & set(roles.required)) - bool(roles.joined)) * roles.copies
         micro_batches, examples, tokens = factors.values()
         factors = {"micro-batches": micro_batches, "examples": examples, "texts": texts, "tokens": tokens}
         more = f", and the {' and '.join(roles.lists)}" if roles.lists else ""

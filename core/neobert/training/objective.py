@@ -15,7 +15,7 @@ from neobert.recipe.trainer import TrainerOptions
 from neobert.training.compilation import compiled, mark_varying_sizes
 from neobert.training.positions import MASKED_POSITIONS, token_losses
 
-CALLED = ("embed", "losses_from", "guesses", "token_losses")
+CALLED = ("embed", "losses_from", "guesses", "token_losses", "predict")
 """Methods of an objective that compute with weights, beside its ``forward``."""
 T = TypeVar("T")
 
@@ -55,6 +55,13 @@ class Objective(nn.Module):
     def token_losses(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """hidden (M, C), labels (M,) -> the cross-entropy of each, (M,), by a loss with a vocabulary head."""
         return token_losses(self.loss, self.encoder, hidden, labels)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """(N, K): what is predicted of a batch's sequences, its padding sequence left out, by a loss that predicts."""
+        if self._blocks_are_compiled:
+            mark_varying_sizes(batch)
+        predictions: Tensor = self.loss.predict(self.encoder, batch.input_ids, batch.layout)
+        return predictions[: batch.num_sequences]
 
 
 class Objectives(nn.Module):

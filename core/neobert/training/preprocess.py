@@ -26,7 +26,7 @@ from neobert.training.devices import Placement
 from neobert.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from neobert.data.documents import Documents
     from neobert.data.example_form import ExampleForm
@@ -73,7 +73,13 @@ def preprocess(recipe: Recipe, output: Path) -> Preprocessed:
         tokenizer = tokenizer or _tokenizer_keys(view, folder)
         if not _is_there(folder, context.tokenizer, documents):
             tables = tokenized_tables({"": datasets[name]}, _tokenizer_keys(view, folder))
-            _write(folder, context.tokenizer, documents, tables, {} if form is None else form.prefixes)
+            prefixes: Mapping[str, str] = {} if form is None else form.prefixes
+            names = context.labels.names if context.labels is not None and context.labels.named else ()
+            _write(folder, context.tokenizer, documents, tables, prefixes, names)
+        if splits.eval_sizes:
+            notes.append(
+                f"the held-out splits ({', '.join(splits.eval_sizes)}) are one there, with figures of all alone"
+            )
     if tokenizer is None:
         return Preprocessed(tuple(notes), None)
     notes.append(f"{output} has it for other machines; path is where the folder lies there")
@@ -127,14 +133,19 @@ def _tokenizer_keys(recipe: Recipe, output: Path) -> dict[str, Any]:
 
 
 def _write(
-    output: Path, tokenizer: Any, documents: Mapping[str, Documents], tables: str, prefixes: Mapping[str, str]
+    output: Path,
+    tokenizer: Any,
+    documents: Mapping[str, Documents],
+    tables: str,
+    prefixes: Mapping[str, str],
+    labels: Sequence[str],
 ) -> None:
     with new_directory(output) as folder:
         _save_tokenizer(folder / TOKENIZER, tokenizer)
         (folder / DATASET).mkdir()
         for name, found in documents.items():
             if isinstance(found, Examples):
-                write_examples(folder / DATASET / name, found, tokenizer, prefixes)
+                write_examples(folder / DATASET / name, found, tokenizer, prefixes, labels)
             else:
                 _write_split(folder / DATASET / name, tokenizer, found)
         write_json(folder / DATASET / "dataset_dict.json", {"splits": list(documents)})

@@ -31,6 +31,7 @@ def progress_of(parts: Parts, position: Position, state: Mapping[str, Any]) -> P
         guard=position.guard.to_json(),
         position_losses={when: losses.to_json() for when, losses in position.position_losses.items()},
         best=None if position.best is None else position.best.to_json(),
+        labels=_labels(parts),
         optimizer_layout=layout_of(state),
         data_fingerprint=parts.training_data.fingerprint,
         tokenizer_fingerprint=parts.tokenizer_fingerprint,
@@ -43,3 +44,9 @@ def _place_of_all(parts: Parts, position: Position) -> Place:
     """The place in the data of all ranks."""
     cursors = parts.ranks.gather(position.cursor.to_json())
     return join_places([parts.training_data.place(cursor) for cursor in cursors])
+
+
+def _labels(parts: Parts) -> dict[str, tuple[str, ...]]:
+    """Objective -> the names of its labels, of those that have some."""
+    found = {name: own.context.labels for name, own in parts.each.items()}
+    return {name: labels.names for name, labels in found.items() if labels is not None}

@@ -119,7 +119,8 @@ class Learned:
     unigram: float | None
     positions: Sequence[PositionRow]
     phrases: Sequence[Phrase]
-    embeds: bool
+    figures_of: str | None
+    """``embeddings`` or ``predictions``, of a loss that makes them: their figures are the table then."""
 
 
 def show_summary(
@@ -130,7 +131,10 @@ def show_summary(
     places: Mapping[str, Path],
     next_commands: Sequence[str],
 ) -> None:
-    """Prints it; of an objective that makes embeddings the figures of those. User text is never parsed as markup."""
+    """Prints it; of an objective that makes embeddings or predictions the figures of those.
+
+    User text is never parsed as markup.
+    """
     for one in learned:
         _show_learned(console, one)
     for note in notes:
@@ -148,7 +152,10 @@ def _show_learned(console: Console, learned: Learned) -> None:
     if learned.objective:
         console.print(f"objective {learned.objective}")
     evaluations = learned.evaluations
-    table = figures_table(evaluations) if learned.embeds else losses_table(evaluations, learned.unigram)
+    if learned.figures_of is not None:
+        table = figures_table(evaluations, learned.figures_of)
+    else:
+        table = losses_table(evaluations, learned.unigram)
     console.print(table if table is not None else "no held-out data: nothing was evaluated")
     if learned.positions:
         console.print(positions_table(learned.positions))

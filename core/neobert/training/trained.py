@@ -14,6 +14,7 @@ from neobert.abilities import main_objective
 from neobert.context import BuildContext
 from neobert.errors import UserError
 from neobert.files import faults
+from neobert.labels import Labels
 from neobert.recipe import Recipe, load_recipe
 from neobert.run_folder import TOKENIZER_DIRECTORY
 from neobert.training.assemble import build_objectives
@@ -67,7 +68,8 @@ def load_trained(
     recipe = load_recipe(checkpoint / RECIPE_FILE)
     if eager:
         recipe = evolve(recipe, trainer=evolve(recipe.trainer, torch_compile=False))
-    objective, own, context = build_from(recipe, checkpoint, checkpoint / TOKENIZER_DIRECTORY, device)
+    labels = {name: Labels(tuple(names)) for name, names in progress.labels.items()}
+    objective, own, context = build_from(recipe, checkpoint, checkpoint / TOKENIZER_DIRECTORY, device, labels)
     template = fill_template(objective.state_dict(), progress.optimizer_layout, context.device)
     state = recipe.checkpointer.build(context).load(checkpoint, template)
     objective.load_state_dict(weights_of(state), strict=True)
@@ -77,14 +79,26 @@ def load_trained(
 
 
 def build_from(
-    recipe: Recipe, folder: Path, tokenizer_folder: Path, device: torch.device | None = None
+    recipe: Recipe,
+    folder: Path,
+    tokenizer_folder: Path,
+    device: torch.device | None = None,
+    labels: Mapping[str, Labels] | None = None,
 ) -> tuple[Objective | Objectives, dict[str, Objective], BuildContext]:
-    """Encoder and losses of a recipe, fresh, for the vocabulary of a saved tokenizer: see `build_objectives`."""
+    """Encoder and losses of a recipe, fresh, for the vocabulary of a saved tokenizer: see `build_objectives`.
+
+    ``labels``: the classes of the data that each objective was trained on.
+    """
     placement = Placement(device or torch.device("cpu"), 0, 1, torch.get_num_threads())
     tokenizer = load_tokenizer(tokenizer_folder)
     vocab_size = padded_vocab_size(vocabulary_length(tokenizer), recipe)
     contexts = {
-        name: evolve(first_context(view, placement, folder), tokenizer=tokenizer, vocab_size=vocab_size)
+        name: evolve(
+            first_context(view, placement, folder),
+            tokenizer=tokenizer,
+            vocab_size=vocab_size,
+            labels=(labels or {}).get(name),
+        )
         for name, view in recipe.views.items()
     }
     return build_objectives(recipe, contexts)

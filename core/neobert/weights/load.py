@@ -14,10 +14,11 @@ import torch
 from attrs import evolve
 from torch import Tensor, nn
 
-from neobert.abilities import loss_with_head, main_objective
+from neobert.abilities import loss_with_head, main_objective, predicts
 from neobert.errors import UserError
 from neobert.weights.files import PROJECTION_FOLDER, Location, WeightFiles, find_weights, read_shapes, read_weights
 from neobert.weights.placing import Placing
+from neobert.weights.prediction import NO_PLACE, afresh, plan_prediction_head, split_prediction_head
 from neobert.weights.vocabulary import compare_vocabulary
 
 if TYPE_CHECKING:
@@ -142,23 +143,29 @@ def _plan_loss(placing: Placing, loss: Any, given: dict[str, Tensor] | None, voc
         placing.plan(wanted, given, vocabulary)
         return []
     given = given or {}
-    shared = given.keys() & wanted.keys()
+    common = given.keys() & wanted.keys()
+    # Of other classes, say: the layer that tells them apart is another one.
+    other = sorted(name for name in common if predicts(loss) and given[name].shape != wanted[name].shape)
+    shared = common - set(other)
     placing.plan(_only(wanted, shared), _only(given, shared), vocabulary)
     return [
-        *_left_out(given.keys() - shared),
-        *(f"{name} starts afresh" for name in sorted(wanted.keys() - shared)),
+        *_left_out(given.keys() - common),
+        *afresh(wanted.keys() - common),
+        *(f"{name} starts afresh: it is {_shape(given[name])} there, {_shape(wanted[name])} here" for name in other),
     ]
 
 
 def _plan_foreign(placing: Placing, files: WeightFiles, encoder: Any, losses: Mapping[str, Any]) -> list[str]:
     """Weights that the encoder reads, or that bear its own names. A loss is filled as far as it is a head."""
+    tensors, predicting = split_prediction_head(files.tensors, files.config)
     if hasattr(encoder, "import_weights"):
-        ours, head, notes = encoder.import_weights(files.tensors, files.config)
+        ours, head, notes = encoder.import_weights(tensors, files.config)
     else:
-        ours, head, notes = *_as_exported(files.tensors, encoder), []
+        ours, head, notes = *_as_exported(tensors, encoder), []
     embedding = encoder.input_embedding.weight
     placing.plan(encoder.state_dict(keep_vars=True), ours, {id(embedding)})
-    notes = [*notes, *_plan_projection(placing, files, losses[main_objective(losses)])]
+    main = losses[main_objective(losses)]
+    notes = [*notes, *_plan_projection(placing, files, main), *plan_prediction_head(placing, predicting, main)]
     targets = _head_of(loss_with_head(losses))
     if not targets:
         return [*notes, *_left_out(head)]
@@ -218,7 +225,11 @@ def _head_of(loss: Any) -> dict[str, Tensor]:
 
 
 def _left_out(names: Collection[str]) -> list[str]:
-    return [f"without the head ({', '.join(sorted(names))}), for which this loss has no place"] if names else []
+    return [NO_PLACE.format(", ".join(sorted(names)))] if names else []
+
+
+def _shape(tensor: Tensor) -> list[int]:
+    return list(tensor.shape)
 
 
 def _only(tensors: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:

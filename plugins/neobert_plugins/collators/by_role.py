@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from neobert.roles import PAIR
 from neobert_plugins.collators.role_stream import Examples, batch_of, negatives_of, places, stacked
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
 
     from neobert.batch import Batch
 
@@ -47,10 +50,17 @@ def sentences(examples: Examples, rng: np.random.Generator) -> Batch:
 
 
 def labelled(examples: Examples, rng: np.random.Generator) -> Batch:
-    """Fields: ``text`` (B,), which sequence is each example's; ``label`` (B,) int64; ``text_key`` (B,)."""
+    """Fields: ``text`` (B,), which sequence is each example's; ``label`` (B,) int64; ``text_key`` (B,).
+
+    Of two texts that are joined, ``text`` is the pair's one sequence.
+    """
     labels = torch.tensor([example["label"] for example in examples], dtype=torch.int64)
-    fields = {"text": places(0, len(examples)), "label": labels}
-    return batch_of([example["text"] for example in examples], fields)
+    return batch_of(_sequences(examples), {"text": places(0, len(examples)), "label": labels})
+
+
+def scored(examples: Examples, rng: np.random.Generator) -> Batch:
+    """Fields: ``text`` (B,), as `labelled` has it; ``score`` (B,) float32; ``text_key`` (B,)."""
+    return batch_of(_sequences(examples), {"text": places(0, len(examples)), "score": _scores(examples)})
 
 
 def scored_pairs(examples: Examples, rng: np.random.Generator) -> Batch:
@@ -59,6 +69,13 @@ def scored_pairs(examples: Examples, rng: np.random.Generator) -> Batch:
     Fields: ``first`` and ``second`` (B,), which sequence is which; ``score`` (B,) float32; ``text_key`` (2B,).
     """
     count = len(examples)
-    scores = torch.tensor([example["score"] for example in examples], dtype=torch.float32)
-    fields = {"first": places(0, count), "second": places(count, count), "score": scores}
+    fields = {"first": places(0, count), "second": places(count, count), "score": _scores(examples)}
     return batch_of([example[role] for role in ("sentence1", "sentence2") for example in examples], fields)
+
+
+def _sequences(examples: Examples) -> list[NDArray[np.int64]]:
+    return [example[PAIR] if PAIR in example else example["text"] for example in examples]
+
+
+def _scores(examples: Examples) -> Tensor:
+    return torch.tensor([example["score"] for example in examples], dtype=torch.float32)

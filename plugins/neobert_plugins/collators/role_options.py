@@ -77,3 +77,45 @@ class ScoredPairs:
         from neobert_plugins.collators.by_role import scored_pairs
 
         return scored_pairs
+
+
+@frozen(kw_only=True)
+class JoinedLabelled:
+    """Two texts, joined to one sequence as the tokenizer joins pairs, with a label."""
+
+    roles: ClassVar[Roles] = Roles(required=("sentence1", "sentence2", "label"), joined=("sentence1", "sentence2"))
+    batch_fields: ClassVar[tuple[str, ...]] = ("text", "label", "text_key")
+
+    def build(self, context: BuildContext) -> Collator:
+        """A function of the examples."""
+        from neobert_plugins.collators.by_role import labelled
+
+        return labelled
+
+
+@frozen(kw_only=True)
+class Scored:
+    """Texts with a number each."""
+
+    roles: ClassVar[Roles] = Roles(required=("text", "score"))
+    batch_fields: ClassVar[tuple[str, ...]] = ("text", "score", "text_key")
+
+    def build(self, context: BuildContext) -> Collator:
+        """A function of the examples."""
+        from neobert_plugins.collators.by_role import scored
+
+        return scored
+
+
+@frozen(kw_only=True)
+class JoinedScored:
+    """Two texts, joined to one sequence as the tokenizer joins pairs, with a number."""
+
+    roles: ClassVar[Roles] = Roles(required=("sentence1", "sentence2", "score"), joined=("sentence1", "sentence2"))
+    batch_fields: ClassVar[tuple[str, ...]] = ("text", "score", "text_key")
+
+    def build(self, context: BuildContext) -> Collator:
+        """A function of the examples."""
+        from neobert_plugins.collators.by_role import scored
+
+        return scored

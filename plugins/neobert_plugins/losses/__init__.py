@@ -11,6 +11,7 @@ from neobert import BuildContext, hookimpl
 from neobert_plugins.losses.comparing_options import InfoNCE, SimCSE, SupCon
 from neobert_plugins.losses.distill_options import Distill
 from neobert_plugins.losses.matryoshka_options import Matryoshka
+from neobert_plugins.losses.predicting_options import Classification, Regression
 from neobert_plugins.losses.scored_options import CoSENT, CosineMSE
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class FullLogitsLM:
 @hookimpl
 def neobert_losses() -> dict[str, type]:
     return {
+        "classification": Classification,
         "cosent": CoSENT,
         "cosine_mse": CosineMSE,
         "distill": Distill,
@@ -66,6 +68,7 @@ def neobert_losses() -> dict[str, type]:
         "info_nce": InfoNCE,
         "masked_lm": MaskedLM,
         "matryoshka": Matryoshka,
+        "regression": Regression,
         "simcse": SimCSE,
         "supcon": SupCon,
     }

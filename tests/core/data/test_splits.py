@@ -43,6 +43,20 @@ def test_the_first_found_is_validation():
     assert texts(select(built, eval_split="test[1:]").eval) == ["t101"]
 
 
+def test_several_splits_are_evaluated_on_one_after_another():
+    built = {"train": rows(5), "one": rows(2, 100), "two": rows(3, 200)}
+    splits = select(built, eval_split="one+two[1:]")
+    assert texts(splits.eval) == ["t100", "t101", "t201", "t202"]
+    assert splits.eval_sizes == {"one": 2, "two[1:]": 2}
+    assert len(splits.train) == 5
+    assert select(built, eval_split="one").eval_sizes == {}
+    limited = select(built, eval_split="one+two", eval_samples=1)
+    assert texts(limited.eval) == ["t100", "t200"]
+    for wrong, why in (("one+one", "each once"), ("one+", "each once"), ("one+tow", "did you mean 'two'")):
+        with pytest.raises(UserError, match=why):
+            select(built, eval_split=wrong)
+
+
 def test_eval_samples_limits_a_split_or_reserves_rows():
     assert texts(select({"train": rows(5), "eval": rows(9, 50)}, eval_samples=2).eval) == ["t50", "t51"]
     splits = select({"train": rows(5)}, eval_samples=2)

@@ -10,7 +10,7 @@ import tomli
 
 from neobert.errors import UserError
 from neobert.recipe import load_recipe
-from neobert.recipe.document import BEGIN, END, document, replaced
+from neobert.recipe.document import document, replaced
 from neobert.registry import Registry, default_registry
 
 PAGE = Path(__file__).parents[3] / "docs" / "recipes.md"
@@ -34,7 +34,7 @@ def test_every_key_of_a_loaded_recipe_has_a_row(registry: Registry, tmp_path: Pa
 
 def test_a_page_without_a_place_for_the_tables() -> None:
     with pytest.raises(UserError, match="no place"):
-        replaced(f"{END} {BEGIN}", "")
+        replaced("<!-- keys: end --> <!-- keys: begin -->", "")
 
 
 def test_the_examples_of_the_page_are_toml() -> None:

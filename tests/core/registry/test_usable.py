@@ -139,8 +139,8 @@ class TestErrors:
         assert str(caught.value).splitlines() == [
             'loss "own_loss": this plugin of theirs 1.0 cannot run here: needs no-such-a>=1',
             '  pip install "no-such-a>=1"',
-            "  or name another: cosent, cosine_mse, distill, full_logits_lm, info_nce, masked_lm, matryoshka, "
-            "simcse, supcon",
+            "  or name another: classification, cosent, cosine_mse, distill, full_logits_lm, info_nce, masked_lm, "
+            "matryoshka, regression, simcse, supcon",
         ]
         assert isinstance(caught.value, UserError)
 

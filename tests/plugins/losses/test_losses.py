@@ -22,6 +22,7 @@ from neobert_plugins.losses import (
     neobert_losses,
 )
 from neobert_plugins.losses.chunked import PLAIN, Terms, linear_cross_entropy_sum
+from neobert_plugins.losses.predicting_options import Classification, Regression
 from neobert_plugins.models import NeoBERT
 
 HEADS = {
@@ -267,6 +268,7 @@ def test_the_backward_pass_can_run_twice():
 
 def test_the_hook_names_each():
     assert neobert_losses() == {
+        "classification": Classification,
         "cosent": CoSENT,
         "cosine_mse": CosineMSE,
         "distill": Distill,
@@ -274,6 +276,7 @@ def test_the_hook_names_each():
         "info_nce": InfoNCE,
         "masked_lm": MaskedLM,
         "matryoshka": Matryoshka,
+        "regression": Regression,
         "simcse": SimCSE,
         "supcon": SupCon,
     }
