@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-NOT_IN_ALL = {"all", "flash", "test", "dev", "browser"}
+NOT_IN_ALL = {"all", "flash", "test", "dev", "docs", "browser"}
 """flash-attn is compiled for a GPU while it is installed; the others are for working on the project."""
 
 

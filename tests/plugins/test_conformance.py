@@ -78,6 +78,8 @@ NOT_RUN_HERE = {
         for name in ("varlen", "flash_attn_varlen", "flash_attn_3_varlen", "flash_attn_4_varlen", "flex")
     },
     ("tracker", "wandb"): "opens a run of an outside service; see tests/plugins/trackers",
+    ("tracker", "mlflow"): "the same",
+    ("tracker", "trackio"): "the same",
     ("tokenizer", "pretrained"): "needs a tokenizer's folder; below",
     ("dataset", "disk"): "needs a folder; below",
     ("dataset", "files"): "needs files; below",
