@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from neobert.capabilities import AttentionNeeds, Choice, Target, capabilities_of
 from neobert.errors import Problem
 from neobert.recipe.nodes import Key, dotted
@@ -36,7 +38,7 @@ def check_device(recipe: Recipe, target: Target, registry: Registry | None = Non
         key = dotted((*path, "name"))
         for fault in faults:
             message = f"{fault if chosen is None else f'chooses {chosen.name!r} here, which {fault}'}\n"
-            message += _ways_out(part, target, needs, registry or default_registry())
+            message += _ways_out(fault, part, target, needs, registry or default_registry())
             found.append(Problem(recipe.origins[key], key, toml_text(part.name), message))
     return found
 
@@ -65,7 +67,7 @@ def _needs(recipe: Recipe, path: Key) -> AttentionNeeds:
     return needs
 
 
-def _ways_out(part: Part, target: Target, needs: AttentionNeeds, registry: Registry) -> str:
+def _ways_out(fault: str, part: Part, target: Target, needs: AttentionNeeds, registry: Registry) -> str:
     names = []
     for plugin in registry.plugins:
         if plugin.kind == KIND and plugin.name != part.name and plugin.problem() is None:
@@ -73,7 +75,8 @@ def _ways_out(part: Part, target: Target, needs: AttentionNeeds, registry: Regis
             if not any((*capabilities.unfit(target), *capabilities.lacking(needs))):
                 names.append(plugin.name)
     other = f"name one that can do this here: {', '.join(names)}" if names else "no other that is installed can do this"
-    capabilities = capabilities_of(part.options, target)
-    if target.device in capabilities.devices and "bfloat16" in capabilities.dtypes and target.dtype == "float32":
+    in_bf16 = evolve(target, dtype="bfloat16")
+    left = capabilities_of(part.options, in_bf16).unfit(in_bf16)
+    if target.dtype == "float32" and fault not in (*left, *capabilities_of(part.options, target).lacking(needs)):
         return f'set trainer.mixed_precision = "bf16", or {other}'
     return other

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from neobert.training.rollback import Rollback
 
 GO_ON = "--trainer.resume_from_checkpoint latest"
-ELSEWHERE = (
-    "go on from an older checkpoint (--trainer.resume_from_checkpoint STEP), lower optimizer.lr or set "
-    "trainer.gradient_clipping in a new run, or"
-)
+OLDER = "go on from an older checkpoint (--trainer.resume_from_checkpoint STEP)"
 
 
 @frozen(kw_only=True)
@@ -44,13 +41,18 @@ class Faults:
                 data,
                 fault,
                 f"{fault}; the weights are as step {position.step} left them, and saved",
-                "lower optimizer.lr or set trainer.gradient_clipping in a new run, or go on past such steps with",
+                f"{self._gentler()} in a new run, or go on past such steps with",
                 f"{GO_ON} --trainer.guard.action skip",
             )
         if action == "rollback" and self._went_back(fault, data, position):
             return True
         self._skip(fault, data, position)
         return False
+
+    def _gentler(self) -> str:
+        """What makes for smaller updates, of a recipe with these settings."""
+        clipping = self.trainer.gradient_clipping
+        return f"lower optimizer.lr or {'set ' if clipping is None else ''}trainer.gradient_clipping"
 
     def _skip(self, fault: str, data: StepBatches, position: Position) -> None:
         guard, most = position.guard, self.trainer.guard.in_a_row
@@ -62,7 +64,8 @@ class Faults:
                 f"{fault}; the {most} steps before it were skipped for faults of their own (trainer.guard.limit)",
                 "data is hardly to blame then, but the weights: they are as step "
                 f"{position.step - most} left them, saved as step {position.step}",
-                f"{ELSEWHERE} go past more such steps: {GO_ON} --trainer.guard.limit {2 * most}",
+                f"{OLDER}, {self._gentler()} in a new run, or go past more such steps: "
+                f"{GO_ON} --trainer.guard.limit {2 * most}",
             )
         self.recorder.keep_step(data, position, fault)
         guard.in_a_row += 1
@@ -87,7 +90,7 @@ class Faults:
                 fault,
                 f"{fault}; the run has gone back to step {target.step} {times} times already (trainer.guard.limit)",
                 f"the weights are as step {position.step} left them, and saved",
-                f"{ELSEWHERE} try more data: {GO_ON} --trainer.guard.limit {2 * times}",
+                f"{OLDER}, {self._gentler()} in a new run, or try more data: {GO_ON} --trainer.guard.limit {2 * times}",
             )
         self.recorder.keep_step(data, position, fault)
         self.recorder.watch.happened("went back", position.step + 1, to=target.step, reason=fault)
