@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module, metadata
+from types import MappingProxyType
 
 LIBRARIES = (
     "torch",
@@ -19,9 +22,10 @@ TOLD = ("neobert", "torch", "transformers", "datasets", "accelerate", "tokenizer
 """What a result may depend on."""
 
 
-def versions() -> dict[str, str]:
-    """Of what a result may depend on, by distribution."""
-    return {name: metadata.version(name) for name in TOLD}
+@cache
+def versions() -> Mapping[str, str]:
+    """Of what a result may depend on, by distribution. Read once: every save of a run tells them."""
+    return MappingProxyType({name: metadata.version(name) for name in TOLD})
 
 
 def import_libraries() -> None:

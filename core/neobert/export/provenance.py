@@ -33,7 +33,7 @@ def provenance(recipe: Recipe, origin: Origin | None) -> dict[str, Any]:
     """JSON values: versions, the recipe's sum, where each part came from; with ``origin``, step and data too."""
     said: dict[str, Any] = {
         "made_by": "neobert",
-        "libraries": versions(),
+        "libraries": dict(versions()),
         "recipe": "recipe.toml",
         "recipe_sha256": hashlib.sha256(recipe.to_toml().encode()).hexdigest(),
         "plugins": {f"{part.kind}.{part.name}": part.distribution for _, part in recipe.parts()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -89,6 +90,11 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The effective recipe: every value filled in, paths absolute; it loads again to an equal recipe."""
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
+        """Made once: every save of a run writes it."""
         from neobert.recipe.write import recipe_text
 
         return recipe_text(self)

@@ -33,7 +33,7 @@ def describe_environment(recipe: Recipe, placement: Placement) -> dict[str, Any]
         "tf32": uses_tf32(placement.device),
         **describe_determinism(placement.device),
         "world_size": placement.world_size,
-        "libraries": versions(),
+        "libraries": dict(versions()),
         "chosen": attention_choices(recipe, attention_target(recipe)),
         "plugins": {f"{part.kind}.{part.name}": part.distribution for _, part in recipe.parts()},
     }
