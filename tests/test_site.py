@@ -13,7 +13,7 @@ import yaml
 
 import neobert
 import neobert.testing
-from neobert.commands.arguments import FLAGS
+from neobert.commands.flags import FLAGS
 from neobert.kinds import KINDS
 from neobert.registry import default_registry
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from neobert.cli import main
-from neobert.commands.arguments import FLAGS
+from neobert.commands.flags import FLAGS
 
 TUTORIALS = Path(__file__).parent.parent / "docs" / "tutorials"
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

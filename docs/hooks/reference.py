@@ -10,7 +10,7 @@ import attrs
 
 import neobert
 import neobert.testing
-from neobert.commands.arguments import FLAGS
+from neobert.commands.flags import FLAGS
 from neobert.commands.help import help_text
 from neobert.kinds import KINDS
 from neobert.registry import default_registry

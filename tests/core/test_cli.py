@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from neobert import cli
-from neobert.commands.arguments import FLAGS
+from neobert.commands.flags import FLAGS
 from neobert.commands.listing import Row
 from neobert.errors import UserError
 

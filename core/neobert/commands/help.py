@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from neobert.commands.arguments import FLAGS, Arguments
+from neobert.commands.arguments import Arguments
+from neobert.commands.flags import FLAGS
 from neobert.recipe.overrides import TABLES
 
 _TOP = """\

@@ -16,14 +16,13 @@ from torch import Tensor
 from neobert.abilities import has_head, loss_with_head
 from neobert.batch import SequenceLayout
 from neobert.errors import UserError
-from neobert.evaluation.folders import CONFIG_FILE, labels_beside, locate
+from neobert.evaluation.folders import labels_beside, locate
 from neobert.evaluation.opening import runnable
 from neobert.evaluation.padding import padded_groups
-from neobert.evaluation.strangers import longest_of
-from neobert.export.quiet import quiet_transformers
+from neobert.evaluation.strangers import longest_of, with_head
 from neobert.recipe import load_recipe
 from neobert.training.checkpoints import RECIPE_FILE
-from neobert.training.trained import build_from, load_tokenizer, load_trained
+from neobert.training.trained import build_from, load_trained
 
 Guess = Callable[[Tensor, SequenceLayout, Tensor], Tensor]
 """input_ids (T,), layout, positions in the stream (M,) -> logits (M, V)."""
@@ -121,25 +120,7 @@ def _of_parts(
 
 
 def _of_stranger(folder: Path, device: torch.device) -> MaskedModel:
-    from transformers import AutoModelForMaskedLM
-
-    if not (folder / CONFIG_FILE).is_file():
-        msg = f"{folder} has no {CONFIG_FILE}: no model of transformers"
-        raise UserError(msg)
-    try:
-        with quiet_transformers():
-            model, info = AutoModelForMaskedLM.from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-            )
-            tokenizer = load_tokenizer(folder)
-    except Exception as error:
-        msg = f"{folder} cannot be opened as a model that guesses masked tokens\n{type(error).__name__}: {error}"
-        raise UserError(msg) from error
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"])[:4])
-        msg = f"{folder}: {NO_HEAD}\ntransformers would have to make up {missing}"
-        raise UserError(msg)
-    model = model.to(device).eval()
+    model, tokenizer = with_head("AutoModelForMaskedLM", folder, device, what="guesses masked tokens", no_head=NO_HEAD)
     return MaskedModel(
         description=f"{folder}, opened by transformers ({type(model).__name__})",
         tokenizer=tokenizer,

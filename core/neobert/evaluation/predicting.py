@@ -21,12 +21,11 @@ from neobert.data.pair_form import PairTokens, cut_pairs
 from neobert.data.sequences import SpecialTokens, body_length
 from neobert.embedding.texts import embed_sequences
 from neobert.errors import UserError
-from neobert.evaluation.folders import CONFIG_FILE, locate
+from neobert.evaluation.folders import locate
 from neobert.evaluation.opening import runnable
 from neobert.evaluation.padding import padded
-from neobert.evaluation.strangers import longest_of
-from neobert.export.quiet import quiet_transformers
-from neobert.training.trained import load_tokenizer, load_trained
+from neobert.evaluation.strangers import longest_of, with_head
+from neobert.training.trained import load_trained
 
 Texts = tuple[str, ...]
 """One text, or two that are joined."""
@@ -130,25 +129,9 @@ def _of_checkpoint(checkpoint: Path, device: torch.device) -> PredictingModel:
 
 def _of_transformers(folder: Path, device: torch.device) -> PredictingModel:
     """An export of ours, or a stranger's: both are what stock transformers opens."""
-    from transformers import AutoModelForSequenceClassification
-
-    if not (folder / CONFIG_FILE).is_file():
-        msg = f"{folder} has no {CONFIG_FILE}: no model of transformers"
-        raise UserError(msg)
-    try:
-        with quiet_transformers():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-            )
-            tokenizer = load_tokenizer(folder)
-    except Exception as error:
-        msg = f"{folder} cannot be opened as a model that classifies\n{type(error).__name__}: {error}"
-        raise UserError(msg) from error
-    if info["missing_keys"]:
-        missing = ", ".join(sorted(info["missing_keys"])[:4])
-        msg = f"{folder}: {NO_HEAD}\ntransformers would have to make up {missing}"
-        raise UserError(msg)
-    model = model.to(device).eval()
+    model, tokenizer = with_head(
+        "AutoModelForSequenceClassification", folder, device, what="classifies", no_head=NO_HEAD
+    )
 
     def compute(input_ids: Tensor, layout: SequenceLayout) -> Tensor:
         ids, mask = padded(input_ids, layout.lengths)

@@ -10,6 +10,7 @@ import torch
 
 from neobert.embedding.texts import Embed
 from neobert.errors import UserError
+from neobert.evaluation.folders import CONFIG_FILE
 from neobert.evaluation.model import PLAIN, LibraryModel, Similarity, StreamModel, TextModel, padded
 from neobert.export.prompts import Prompts
 from neobert.export.quiet import quiet_transformers
@@ -63,6 +64,30 @@ def of_transformers(folder: Path, device: torch.device) -> StreamModel:
     longest = longest_of(tokenizer, model.config)
     model = model.to(device).eval()
     return stream_of(folder, model, padded(model), tokenizer, device, longest=longest, by="transformers")
+
+
+def with_head(auto: str, folder: Path, device: torch.device, *, what: str, no_head: str) -> tuple[Any, Any]:
+    """A transformers model that has a head of its own, of an ``Auto...`` class, and its tokenizer. ``what``: in words.
+    Raises UserError, with ``no_head`` where the folder's weights have none."""
+    import transformers
+
+    if not (folder / CONFIG_FILE).is_file():
+        msg = f"{folder} has no {CONFIG_FILE}: no model of transformers"
+        raise UserError(msg)
+    try:
+        with quiet_transformers():
+            model, info = getattr(transformers, auto).from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            )
+            tokenizer = load_tokenizer(folder)
+    except Exception as error:
+        msg = f"{folder} cannot be opened as a model that {what}\n{type(error).__name__}: {error}"
+        raise UserError(msg) from error
+    if info["missing_keys"]:
+        missing = ", ".join(sorted(info["missing_keys"])[:4])
+        msg = f"{folder}: {no_head}\ntransformers would have to make up {missing}"
+        raise UserError(msg)
+    return model.to(device).eval(), tokenizer
 
 
 def stream_of(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from neobert import commands
-from neobert.commands.arguments import FLAGS, Arguments, UsageError, parse
+from neobert.commands.arguments import Arguments, UsageError, parse
+from neobert.commands.flags import FLAGS
 from neobert.kinds import KINDS
 from neobert.recipe.overrides import TABLES, is_override
 
