@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,28 +10,17 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 from torch import Tensor
 
-from neobert.abilities import makes_embeddings
-from neobert.data import Cursor, StepBatches, own_cursor
-from neobert.data.lanes import marks_of
-from neobert.data.report import SourceReport
-from neobert.data.step_options import StepOptions
+from neobert.data import StepBatches
 from neobert.errors import UserError
 from neobert.interfaces import Tracker
-from neobert.objective_names import named, own, prefix_of
 from neobert.recipe.trainer import TrainerOptions
 from neobert.training.assemble import Parts
-from neobert.training.best import KEY, improvement, require_metric
 from neobert.training.display import Display
-from neobert.training.evaluate import evaluate, guess_accuracy
-from neobert.training.evaluation_names import AMONG_ALL, AVERAGED, BEST
-from neobert.training.gradient import norm_of
+from neobert.training.evaluating import Evaluator, candidates_of, evaluated
 from neobert.training.meter import Clock
-from neobert.training.positions import PositionMeter
-from neobert.training.ranks import Ranks
+from neobert.training.step_metrics import data_metrics, faults_met, train_accuracy, warmup_metrics, weight_norms
 from neobert.training.together import OtherRankError
-from neobert.training.trained_candidates import TrainedCandidates
 from neobert.watching.watch import Watch
-from neobert.wording import counted
 
 if TYPE_CHECKING:
     from neobert.training.loop import Position
@@ -57,8 +45,11 @@ class Recorder:
     _waited_logged: float = field(default=0.0, init=False)
     _first_step: int = field(default=0, init=False)
     _saved_step: int | None = field(default=None, init=False)
-    _missed: set[str | None] = field(factory=set, init=False)
-    """Why there is no loss by position: said once."""
+    _evaluator: Evaluator = field(init=False)
+
+    @_evaluator.default
+    def _evaluates(self) -> Evaluator:
+        return Evaluator(trainer=self.trainer, display=self.display, send=self._send)
 
     def start(self, parts: Parts, position: Position) -> None:
         """The evaluation before the first step, and the clock."""
@@ -66,11 +57,11 @@ class Recorder:
         if self.trainer.log_train_accuracy and not any(hasattr(loss, "logits") for loss in losses):
             self.display.note("trainer.log_train_accuracy: this loss has no vocabulary head, so no accuracy is logged")
         self.watch.begin(position.step, self.trainer.max_steps)
-        among = _candidates(parts, self.trainer)
-        if position.step == 0 and _evaluated(parts):
+        among = candidates_of(parts, self.trainer)
+        if position.step == 0 and evaluated(parts):
             with self.watch.doing("evaluating"):
-                self._evaluate(parts, position, "before", among)
-        self._require_metric(parts, position)
+                self._evaluator.evaluate(parts, position, "before", among)
+        self._evaluator.require_metric(parts, position)
         self._tokens_logged = position.tokens_seen
         self._first_step = position.step
         self._clock = Clock()
@@ -125,10 +116,11 @@ class Recorder:
         self.display.step(position.step)
         self.watch.step(position.step)
         improved = False
-        if _evaluated(parts) and (_due(position.step, trainer.eval_steps) or last):
+        if evaluated(parts) and (_due(position.step, trainer.eval_steps) or last):
             with self._clock.pause(), self.watch.doing("evaluating"):
-                among = _candidates(parts, trainer) if last else {}
-                improved = self._improved(self._evaluate(parts, position, "after", among), position)
+                among = candidates_of(parts, trainer) if last else {}
+                found = self._evaluator.evaluate(parts, position, "after", among)
+                improved = self._evaluator.remember_best(found, position)
         if _due(position.step, trainer.save_steps) or done or improved:
             with self._clock.pause():
                 self.save_now(position)
@@ -157,171 +149,27 @@ class Recorder:
         metrics["train/learning_rate"] = float(parts.optimizer.param_groups[0]["lr"])
         metrics |= warmup_metrics(parts.each[data.objective].own_data.options, data)
         for name, view in parts.each.items():
-            metrics |= _data_metrics(name, view, position, data)
+            metrics |= data_metrics(name, view, position, data)
         metrics |= {f"train/{name}": float(count) for name, count in position.left_out.items()}
         metrics["train/tokens_seen"] = float(position.tokens_seen)
         metrics["train/tokens_per_second"] = tokens / max(seconds, 1e-9)
         metrics["train/data_wait_share"] = waited / max(seconds, 1e-9)
         if self.trainer.log_grad_norm and norm is not None:
             metrics["train/grad_norm"] = float(norm)
-        metrics |= _faults_met(position)
+        metrics |= faults_met(position)
         if self.trainer.log_weight_norms:
-            metrics |= _weight_norms(parts)
+            metrics |= weight_norms(parts)
         if self.trainer.log_train_accuracy:
             with self._clock.pause():
-                metrics |= _train_accuracy(parts.each[data.objective], data, self.trainer)
+                metrics |= train_accuracy(parts.each[data.objective], data, self.trainer)
         self._send(metrics, position.step)
         self.watch.logged(metrics)
         self.display.log(metrics, position.step)
-
-    def _require_metric(self, parts: Parts, position: Position) -> None:
-        """Before any step: what ``trainer.metric_for_best`` names has to be among what evaluations report."""
-        if self.trainer.metric_for_best is None:
-            return
-        if not _evaluated(parts):
-            msg = f"{KEY} = {self.trainer.metric_for_best!r}: there is no held-out data, so nothing is evaluated"
-            raise UserError(msg)
-        names = [name for means in position.evaluations.values() for name in means if f"/{AMONG_ALL}" not in f"/{name}"]
-        prefixes = ("eval/", "eval/ema/") if parts.average is not None else ("eval/",)
-        if names:  # of a checkpoint before its first evaluation there are none
-            require_metric(self.trainer, list(dict.fromkeys(prefix + name for prefix in prefixes for name in names)))
-
-    def _improved(self, metrics: Mapping[str, float], position: Position) -> bool:
-        """Whether this evaluation is the best so far, which is remembered then."""
-        best = improvement(self.trainer, metrics, position.step, position.best)
-        if best is None:
-            return False
-        position.best = best
-        position.evaluations[BEST] = position.evaluations["after"]
-        self.display.note(f"step {best.step}  the best so far: {best.metric} {best.value:.4f}")
-        return True
-
-    def _evaluate(
-        self, parts: Parts, position: Position, when: str, among: Mapping[str, TrainedCandidates]
-    ) -> dict[str, float]:
-        position.evaluations[when] = {}
-        position.evaluations.pop(AVERAGED, None)  # of a run that had an average before it was resumed
-        metrics: dict[str, float] = {}
-        for name, view in _evaluated(parts).items():
-            assert view.evaluation_data is not None
-            beside = among.get(name)
-            further = "" if beside is None else f", among {counted(len(beside.rows), 'text')} that are trained on, too"
-            of = f" {name}" if name else ""
-            self.display.note(f"evaluating{of} on {view.evaluation_data.description}{further} ...")
-            means = named(name, self._measured(view, position, prefix_of(name) + when, beside))
-            position.evaluations[when] |= means
-            averaged = {}
-            if parts.average is not None and parts.average.updates:
-                with parts.average.in_place():
-                    averaged = named(name, evaluate(view, view.evaluation_data, self.trainer, among=beside))
-                position.evaluations[AVERAGED] = position.evaluations.get(AVERAGED, {}) | averaged
-            metrics |= named("eval", means) | named("eval/ema", averaged)
-            self.display.evaluation(means, position.step)
-            if averaged:
-                self.display.evaluation(averaged, position.step, "of the averaged weights ")
-        self._send(metrics, position.step)
-        return metrics
-
-    def _measured(
-        self, parts: Parts, position: Position, when: str, among: TrainedCandidates | None
-    ) -> dict[str, float]:
-        """Of the weights themselves, by position too where the recipe asks for it."""
-        assert parts.evaluation_data is not None
-        longest = parts.context.max_seq_length
-        edges = tuple(edge for edge in self.trainer.eval_position_buckets if edge <= longest)
-        positions = PositionMeter(edges, longest, parts.device) if edges else None
-        means = evaluate(parts, parts.evaluation_data, self.trainer, positions, among)
-        return means if positions is None else means | self._by_position(positions, parts.ranks, position, when)
-
-    def _by_position(self, positions: PositionMeter, ranks: Ranks, position: Position, when: str) -> dict[str, float]:
-        losses = positions.read(ranks)
-        if losses is None:
-            if positions.missed not in self._missed:
-                self.display.note(f"trainer.eval_position_buckets: no loss by position: {positions.missed}")
-                self._missed.add(positions.missed)
-            return {}
-        position.position_losses[when] = losses
-        return losses.means()
 
     def _send(self, metrics: dict[str, float], step: int) -> None:
         for tracker in self.trackers:
             tracker.log(metrics, step)
 
 
-def _evaluated(parts: Parts) -> dict[str, Parts]:
-    """The objectives that have held-out data."""
-    return {name: view for name, view in parts.each.items() if view.evaluation_data is not None}
-
-
-def _candidates(parts: Parts, trainer: TrainerOptions) -> dict[str, TrainedCandidates]:
-    """What held-out queries are ranked among besides, for each objective that has any. Raises UserError where none has,
-    and the recipe asks for it."""
-    if trainer.eval_train_candidates is None:
-        return {}
-    ranking = {name: view for name, view in parts.each.items() if makes_embeddings(view.own_objective.loss)}
-    count = trainer.eval_train_candidates
-    return {name: TrainedCandidates.of(view, count) for name, view in (ranking or parts.each).items()}
-
-
-def _data_metrics(objective: str, parts: Parts, position: Position, data: StepBatches) -> dict[str, float]:
-    """How far an objective is in its data; of several, how many steps were its too."""
-    cursor, counts = own_cursor(position.cursor, objective), own(objective, position.source_tokens)
-    metrics = {"train/epoch": float(data.epoch if objective == data.objective else cursor.epoch)}
-    metrics |= mixture_metrics(parts.own_data.corpus.sources, counts, cursor)
-    if not objective:
-        return metrics
-    metrics["train/steps"] = float(position.objective_steps[objective])
-    return {name.replace("train/", f"train/{objective}/", 1): value for name, value in metrics.items()}
-
-
-def mixture_metrics(sources: Sequence[SourceReport], tokens: Mapping[str, int], cursor: Cursor) -> dict[str, float]:
-    """Of a mixture: each source's tokens trained on so far, how many passes over it that is (of a stream, those that
-    are finished), and as ``train/epoch`` the passes over all of them together (with a stream, the least of all)."""
-    if not sources:
-        return {}
-    metrics, passes = {}, []
-    for source, mark in zip(sources, marks_of(cursor, len(sources)), strict=True):
-        done = tokens.get(source.name, 0)
-        passes.append(float(mark.epoch) if source.streaming else done / source.tokens)
-        metrics[f"train/mix/{source.name}"] = float(done)
-        metrics[f"train/mix_epoch/{source.name}"] = passes[-1]
-    together = sum(tokens.values()) / max(1, sum(source.tokens for source in sources))
-    metrics["train/epoch"] = min(passes) if any(source.streaming for source in sources) else together
-    return metrics
-
-
-def warmup_metrics(options: StepOptions, data: StepBatches) -> dict[str, float]:
-    """What the step had of that which a warm-up grows; nothing of what none does."""
-    metrics = {}
-    if options.length_warmup is not None:
-        metrics["train/max_seq_length"] = float(options.length_warmup.at(data.step))
-    if options.batch_size_warmup is not None:
-        metrics["train/micro_batches"] = float(len(data.micro_batches))
-    return metrics
-
-
-def _faults_met(position: Position) -> dict[str, float]:
-    """How many steps were skipped, and how often the run went back, if any."""
-    counts = {"skipped_steps": len(position.guard.skipped), "rollbacks": len(position.guard.rollbacks)}
-    return {f"train/{name}": float(count) for name, count in counts.items() if count}
-
-
 def _due(step: int, every: int | None) -> bool:
     return every is not None and step % every == 0
-
-
-def _weight_norms(parts: Parts) -> dict[str, float]:
-    """The norm of all weights of each role."""
-    squares: dict[str, float] = {}
-    for group in parts.groups:
-        total = norm_of(p.detach().float() for p in group.parameters.values()).square()
-        squares[group.role] = squares.get(group.role, 0.0) + float(total)
-    return {f"train/weight_norm/{role}": math.sqrt(value) for role, value in squares.items()}
-
-
-def _train_accuracy(parts: Parts, data: StepBatches, trainer: TrainerOptions) -> dict[str, float]:
-    """On the step's last micro-batch, after the update."""
-    accuracy = guess_accuracy(parts, parts.to_device(data.micro_batches[-1].batch), trainer)
-    # Of all ranks' micro-batches, the step's last one is the last rank's.
-    last = parts.ranks.gather(None if accuracy is None else float(accuracy))[-1]
-    return {} if last is None else {"train/accuracy": last}

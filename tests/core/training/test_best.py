@@ -12,7 +12,7 @@ import pytest
 
 from neobert.errors import RecipeError, UserError
 from neobert.recipe.trainer import TrainerOptions
-from neobert.training import recorder
+from neobert.training import evaluating
 from neobert.training.best import Best, improvement, is_lowest_best, require_metric
 
 Run = Callable[..., tuple[int, str]]
@@ -28,7 +28,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
         done = {int(state["step"]) for state in parts.optimizer.state.values() if "step" in state}
         return {"loss": losses[max(done, default=0)], "accuracy": 0.5}
 
-    monkeypatch.setattr(recorder, "evaluate", evaluate)
+    monkeypatch.setattr(evaluating, "evaluate", evaluate)
     return losses
 
 
