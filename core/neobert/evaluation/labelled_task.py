@@ -48,7 +48,7 @@ class LabelledTask:
             msg = f"{self.source} has {has}, and the model says {says} of a text"
             raise UserError(msg)
         right = None if self.scores else self._numbers(model.labels)
-        predicted = model.predict(self.examples)
+        predicted, cut = model.predict_counting(self.examples)
         if not bool(torch.isfinite(predicted).all()):
             msg = "the model's predictions hold values that are not finite: it is broken, and no figure means anything"
             raise UserError(msg)
@@ -58,7 +58,6 @@ class LabelledTask:
             figures["mse"] = float(np.square(mistake).mean())
         else:
             figures = class_figures(predicted.argmax(-1).numpy(), right, len(model.labels))
-        cut = model.count_cut(self.examples)
         said = f"{counted(cut, 'example')} cut to the model's {model.max_seq_length:,} tokens"
         return Measured(figures, notes=(said,) if cut else ())
 

@@ -50,17 +50,15 @@ class PredictingModel:
 
     def predict(self, examples: Sequence[Texts]) -> Tensor:
         """(N, K) float32 on the host: logits of classes, or a number."""
-        columns = list(zip(*examples, strict=True))
-        encoded = [self._encoded(number, column) for number, column in enumerate(columns)]
+        return self.predict_counting(examples)[0]
+
+    def predict_counting(self, examples: Sequence[Texts]) -> tuple[Tensor, int]:
+        """The same, and of how many examples less than all is seen."""
+        encoded = [self._encoded(number, column) for number, column in enumerate(zip(*examples, strict=True))]
         with torch.no_grad():
             found = embed_sequences(self.compute, self._sequences(encoded), self.device)
-        return found.cpu()
-
-    def count_cut(self, examples: Sequence[Texts]) -> int:
-        """Of how many examples less than all is seen."""
-        columns = list(zip(*examples, strict=True))
-        lengths = np.sum([self._lengths(self._encoded(number, column)) for number, column in enumerate(columns)], 0)
-        return int((lengths > self._room(len(columns))).sum())
+        lengths = np.sum([self._lengths(column) for column in encoded], axis=0)
+        return found.cpu(), int((lengths > self._room(len(encoded))).sum())
 
     def _encoded(self, number: int, texts: Sequence[str]) -> list[list[int]]:
         prefix = self.prefixes[number] if number < len(self.prefixes) else ""
