@@ -63,6 +63,18 @@ logging_steps = 2
 num_threads = 1
 use_cpu = true
 """
+_OBJECTIVES = """
+[objectives.mlm]
+probability = 0.4
+datacollator = { name = "mlm", pack_sequences = true, packing_window = 64 }
+dataset = { name = "files", path = "corpus.txt", max_seq_length = 32, eval_samples = 8 }
+
+[objectives.pairs]
+probability = 0.6
+datacollator = "pairs"
+loss = { name = "info_nce", $keys }
+dataset = { name = "files", path = "pairs.jsonl", max_seq_length = 24, eval_samples = 8 }
+"""
 WORDS = [
     "the",
     "list",
@@ -122,6 +134,13 @@ def write_workdir(folder: Path) -> None:
     lines = (" ".join(rng.choices(WORDS, k=rng.randint(2, 40))) for _ in range(120))
     (folder / "corpus.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+
+
+def objectives_recipe(keys: str) -> str:
+    """`RECIPE` with two objectives, masked tokens and pairs, whose loss has these keys; the usual seed gives steps of
+    both among the first six. It wants ``pairs.jsonl`` with queries and positives."""
+    kept = [table for table in RECIPE.split("\n[") if not table.startswith(("dataset]", "datacollator]"))]
+    return "\n[".join(kept) + _OBJECTIVES.replace("$keys", keys)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.conftest import RECIPE, WORDS, write_workdir
+from tests.conftest import RECIPE, WORDS, objectives_recipe, write_workdir
 
 MIX = """
 name = "mix"
@@ -19,18 +19,6 @@ weights = { lines = 0.7, "<b>bodies</b>" = 0.3 }
 select = { lines = { eval_samples = 8 }, "<b>bodies</b>" = { eval_samples = 6 } }
 sources.lines = { name = "files", path = "corpus.txt" }
 sources."<b>bodies</b>" = { name = "files", path = "bodies.jsonl" }
-"""
-OBJECTIVES = """
-[objectives.mlm]
-probability = 0.4
-datacollator = { name = "mlm", pack_sequences = true, packing_window = 64 }
-dataset = { name = "files", path = "corpus.txt", max_seq_length = 32, eval_samples = 8 }
-
-[objectives.pairs]
-probability = 0.6
-datacollator = "pairs"
-loss = { name = "info_nce", temperature = 0.1 }
-dataset = { name = "files", path = "pairs.jsonl", max_seq_length = 24, eval_samples = 8 }
 """
 
 
@@ -64,8 +52,8 @@ def _make(folder: Path) -> None:
         _train(recipe, "mixed", *often, *buckets, "--trainer.max_steps=6")
         back = ("--trainer.max_steps=8", "--trainer.resume_from_checkpoint=4")
         _train(recipe, "mixed", *often, *buckets, *back)
-        kept = [table for table in RECIPE.split("\n[") if not table.startswith(("dataset]", "datacollator]"))]
-        _train("\n[".join(kept) + OBJECTIVES, "objectives", *often, "--trainer.eval_train_candidates=20")
+        two = objectives_recipe("temperature = 0.1")
+        _train(two, "objectives", *often, "--trainer.eval_train_candidates=20")
 
 
 def _write_data() -> None:

@@ -3,7 +3,6 @@ each process has all weights or a part of them."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import random
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import WORDS, objectives_recipe, write_workdir
 from tests.core.training.many_ranks import Results, free_port, job, launch
 
 from neobert.testing.checkpointer import holds_pickle
@@ -55,18 +55,6 @@ FROM_TWO = (
     "--model.weights=two/model_checkpoints/4",
     "--tokenizer={name = 'pretrained', path = 'two/model_checkpoints/4'}",
 )
-OBJECTIVES = """
-[objectives.mlm]
-probability = 0.4
-datacollator = { name = "mlm", pack_sequences = true, packing_window = 64 }
-dataset = { name = "files", path = "corpus.txt", max_seq_length = 32, eval_samples = 8 }
-
-[objectives.pairs]
-probability = 0.6
-datacollator = "pairs"
-loss = { name = "info_nce", learn_temperature = true }
-dataset = { name = "files", path = "pairs.jsonl", max_seq_length = 24, eval_samples = 8 }
-"""
 CLOSE = 1e-12
 """Weights in float64 that sums in another order have made, after four steps: they are below 1."""
 
@@ -135,16 +123,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
 
 
 def write(folder: Path) -> None:
-    conftest = importlib.util.spec_from_file_location("shared", HERE.parents[1] / "conftest.py")
-    assert conftest is not None
-    assert conftest.loader is not None
-    shared = importlib.util.module_from_spec(conftest)
-    conftest.loader.exec_module(shared)
-    shared.write_workdir(folder)
-    tables = [table for table in shared.RECIPE.split("\n[") if not table.startswith(("dataset]", "datacollator]"))]
-    (folder / "mixed.toml").write_text("\n[".join(tables) + OBJECTIVES)
+    write_workdir(folder)
+    (folder / "mixed.toml").write_text(objectives_recipe("learn_temperature = true"))
     rng = random.Random(1)
-    texts = [" ".join(rng.choices(shared.WORDS, k=rng.randint(4, 20))) for _ in range(120)]
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(4, 20))) for _ in range(120)]
     rows = (json.dumps({"query": query, "positive": text}) for query, text in zip(texts[:60], texts[60:], strict=True))
     (folder / "pairs.jsonl").write_text("\n".join(rows) + "\n")
     for number in range(2):
